@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * base: JSON helpers over jansson, and the `coracle show` registry.
+ *
+ * Ownership follows jansson: "get" and "at" borrow, "new" and "dup" own, *_new setters steal.
+ * A path is a dotted list of object keys ("spec.template.spec"); no key used with these may hold
+ * a dot (use json_object_get for label and annotation keys).
+ */
+#ifndef CORACLE_JSON_H
+#define CORACLE_JSON_H
+
+#include <coracle/base.h>
+#include <jansson.h>
+
+/* json_auto_t is jansson's own cleanup type. */
+
+/* Borrowed value at a dotted path below v, or NULL when anything on the way is missing. */
+json_t *json_at(const json_t *v, const char *path);
+/* Borrowed string / integer / boolean at the path, or the fallback when absent or of another type. */
+const char *json_str(const json_t *v, const char *path, const char *fallback);
+int64_t json_int(const json_t *v, const char *path, int64_t fallback);
+bool json_bool(const json_t *v, const char *path, bool fallback);
+/* Number of elements of the array at the path, 0 when it is none. */
+size_t json_len(const json_t *v, const char *path);
+
+/* Set at a dotted path, making objects on the way. The value is stolen. NULL value: no-op. */
+void json_put(json_t *v, const char *path, json_t *value);
+void json_put_str(json_t *v, const char *path, const char *s);
+void json_put_strf(json_t *v, const char *path, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void json_put_int(json_t *v, const char *path, int64_t i);
+void json_put_bool(json_t *v, const char *path, bool b);
+void json_put_time(json_t *v, const char *path, time_t t); /* metav1.Time */
+/* Removes the member at the path; nothing happens when it is not there. */
+void json_drop(json_t *v, const char *path);
+/* The object (array) at the path, made when absent. */
+json_t *json_obj(json_t *v, const char *path);
+json_t *json_arr(json_t *v, const char *path);
+
+/* First element of the array `list` whose member `key` equals value; borrowed or NULL. */
+json_t *json_find(const json_t *list, const char *key, const char *value);
+
+/* Compact text in insertion order, NUL-terminated, caller frees. */
+char *json_text(const json_t *v, size_t *ret_len);
+/* Parses at most len bytes; duplicate keys keep the last. Nesting is bounded by jansson (2048).
+ * The message is the one Go's encoding/json users know where it can be. */
+json_t *json_parse(const char *text, size_t len, struct err *err);
+
+/* metadata.name etc.; never NULL ("" when absent). */
+const char *meta_name(const json_t *obj);
+const char *meta_ns(const json_t *obj);
+const char *meta_uid(const json_t *obj);
+const char *meta_label(const json_t *obj, const char *key);	 /* NULL when absent */
+const char *meta_annotation(const json_t *obj, const char *key); /* NULL when absent */
+bool meta_deleting(const json_t *obj); /* has a deletionTimestamp */
+/* The ownerReference with controller=true, borrowed, or NULL. */
+json_t *meta_controller(const json_t *obj);
+
+/* ---- coracle show ----------------------------------------------------------------------- */
+
+/*
+ * Every module that holds a list registers a table here; the API serves them and the client
+ * prints them. fn appends one JSON object a row; key order is column order.
+ */
+typedef void show_fn(void *arg, json_t *rows);
+/* name is static, e.g. "sandboxes". Registering a name again replaces it. */
+void show_register(const char *name, show_fn *fn, void *arg);
+void show_unregister(const char *name);
+/* New array of rows, or NULL for an unknown name. */
+json_t *show_rows(const char *name);
+/* New array of the known names, sorted. */
+json_t *show_names(void);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * registry: the one way to write API objects.
+ *
+ * Purpose: what the Kubernetes API server does between decoding and storage, for every writer
+ * alike (api, controllers, node): metadata (uid, generateName, creationTimestamp, generation),
+ * defaults, validation, admission (namespace life cycle, service account, limits), allocation of
+ * cluster IPs and node ports, optimistic concurrency, status/spec separation, finalizers, graceful
+ * deletion and propagation policy, events.
+ * Lifetime: registry_new() after store_open(); it makes the system namespaces, the `default`
+ * ServiceAccounts come from the controllers.
+ */
+#ifndef CORACLE_REGISTRY_H
+#define CORACLE_REGISTRY_H
+
+#include <coracle/store.h>
+
+struct registry_config {
+	const char *service_cidr;   /* "10.43.0.0/16" */
+	const char *cluster_domain; /* "cluster.local" */
+	int node_port_min, node_port_max;
+	const char *node_name;
+};
+struct registry;
+struct registry *registry_new(struct loop *loop, struct store *store,
+			      const struct registry_config *config, struct err *err);
+void registry_free(struct registry *r);
+struct store *registry_store(const struct registry *r);
+
+struct write_options {
+	bool dry_run;		   /* everything but storing; *ret is a detached object */
+	enum store_class storage;  /* default (0): STORE_DURABLE */
+	const char *precondition_uid;  /* or NULL */
+	uint64_t precondition_rev;     /* 0: none */
+	const char *field_manager;     /* or NULL */
+	/* delete only */
+	int64_t grace_seconds;	    /* -1: the object's own */
+	const char *propagation;    /* "Background" "Foreground" "Orphan" or NULL */
+	store_done_fn *done;	    /* when durable; may be NULL */
+	void *done_arg;
+};
+
+/*
+ * obj: borrowed, changed in place (filled in). ns: the namespace of the request, "" for
+ * cluster-scoped. *ret: borrowed object as stored. Errors in Kubernetes' words.
+ */
+int registry_create(struct registry *r, const struct kind *k, const char *ns, json_t *obj,
+		    const struct write_options *o, const struct object **ret,
+		    struct err *err) MUST_CHECK;
+/* subresource: NULL (spec and metadata), "status", "scale" is done by the caller, "finalize",
+ * "ephemeralcontainers". Uses obj's metadata.resourceVersion when it has one. May return an object
+ * that was created (create_on_update) or, with the last finalizer gone, deleted; *ret_created. */
+int registry_update(struct registry *r, const struct kind *k, const char *subresource,
+		    const char *ns, const char *name, json_t *obj, const struct write_options *o,
+		    const struct object **ret, bool *ret_created, struct err *err) MUST_CHECK;
+/* *ret: the object (still there: graceful or finalizers) or its last state; *ret_gone says which. */
+int registry_delete(struct registry *r, const struct kind *k, const char *ns, const char *name,
+		    const struct write_options *o, const struct object **ret, bool *ret_gone,
+		    struct err *err) MUST_CHECK;
+
+/*
+ * Status write for controllers and node: replaces .status of the present object if it differs.
+ * class: STORE_VOLATILE for observations, STORE_LAZY for what must survive a boot.
+ */
+int registry_set_status(struct registry *r, const struct kind *k, const char *ns, const char *name,
+			const char *uid, json_t *status /* stolen */, enum store_class c,
+			struct err *err) MUST_CHECK;
+
+/*
+ * Records a core/v1 Event about an object, folding repeats into count (as client-go's recorder);
+ * volatile; at most an hour old, bounded number. type: "Normal" or "Warning".
+ */
+void registry_event(struct registry *r, const struct object *about, const char *field_path,
+		    const char *type, const char *reason, const char *component, const char *fmt,
+		    ...) PRINTF_LIKE(7, 8);
+
+#endif

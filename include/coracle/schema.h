@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * schema: what the API's kinds and fields are, as constant tables.
+ *
+ * Purpose: one table of kinds and one of fields, compiled at build time from src/schema/api/.
+ * From them come decoding (strict JSON, protobuf), defaults, validation, patches, selectors,
+ * Table columns, discovery and OpenAPI. All functions are pure: no I/O, no state.
+ * Lifetime: none for built-in kinds; kinds made at run time (CRDs, later) use the same structs.
+ */
+#ifndef CORACLE_SCHEMA_H
+#define CORACLE_SCHEMA_H
+
+#include <coracle/base.h>
+#include <coracle/json.h>
+
+/* ---- fields ----------------------------------------------------------------------------- */
+
+enum field_type {
+	FIELD_STRING,
+	FIELD_BOOL,
+	FIELD_INT32,
+	FIELD_INT64,
+	FIELD_DOUBLE,
+	FIELD_BYTES,	 /* base64 text */
+	FIELD_TIME,	 /* metav1.Time */
+	FIELD_MICROTIME, /* metav1.MicroTime */
+	FIELD_DURATION,
+	FIELD_QUANTITY,
+	FIELD_INT_OR_STRING,
+	FIELD_OBJECT,	 /* ->message */
+	FIELD_RAW,	 /* any JSON: RawExtension, FieldsV1 */
+};
+enum field_list {
+	LIST_NONE,	/* not a list */
+	LIST_ATOMIC,	/* replaced whole */
+	LIST_MAP,	/* merged by key */
+	LIST_SET,	/* merged as a set of scalars */
+	LIST_STRING_MAP, /* a map[string]type */
+};
+enum field_flags {
+	FIELD_POINTER = 1,	  /* explicit zero is kept (Go pointer) */
+	FIELD_ALWAYS = 2,	  /* written even when empty (no omitempty) */
+	FIELD_INLINE = 4,	  /* protobuf sub-message whose fields stand in the parent's JSON */
+	FIELD_RETAIN_KEYS = 8,	  /* patchStrategy retainKeys */
+	FIELD_MAP_ATOMIC = 16,	  /* SSA: struct or map owned as one */
+	FIELD_REQUIRED = 32,
+	FIELD_IMMUTABLE = 64,
+};
+struct message;
+struct field {
+	const char *name;	      /* JSON name; "" for an inline message */
+	uint16_t number;	      /* protobuf field number */
+	uint8_t type;		      /* enum field_type */
+	uint8_t list;		      /* enum field_list, as server-side apply sees it */
+	uint8_t flags;		      /* enum field_flags */
+	bool smp_merge;		      /* strategic merge: merge (else replace) */
+	const char *smp_key;	      /* its merge key, NULL for primitive lists */
+	const char *ssa_keys;	      /* comma-separated list-map keys, or NULL */
+	const char *dflt;	      /* default as JSON text, or NULL */
+	const char *rule;	      /* simple validation: "enum:A,B" "min:0" "range:1-65535" "dns1123label" ..., or NULL */
+	const struct message *message; /* for FIELD_OBJECT */
+	const char *doc;	      /* one line in our own words, or NULL */
+};
+/* One API type. Fields are sorted by JSON name (inline ones first). */
+struct message {
+	const char *name; /* "io.k8s.api.core.v1.Pod" */
+	const struct field *fields;
+	uint16_t n_fields;
+	const char *doc;
+};
+/* Looks through inline messages too. NULL when the type has no such field. */
+const struct field *message_field(const struct message *m, const char *name);
+const struct message *message_find(const char *name);
+
+/* ---- kinds ------------------------------------------------------------------------------ */
+
+enum kind_verb {
+	VERB_CREATE = 1, VERB_DELETE = 2, VERB_DELETECOLLECTION = 4, VERB_GET = 8, VERB_LIST = 16,
+	VERB_PATCH = 32, VERB_UPDATE = 64, VERB_WATCH = 128,
+};
+struct subresource {
+	const char *name;	       /* "status", "scale", "log", "exec", ... */
+	const char *group, *version, *kind; /* response kind; NULL group: the parent's */
+	unsigned verbs;		       /* enum kind_verb */
+};
+struct column {
+	const char *name;   /* "Cluster-IP" */
+	const char *type;   /* "string" "integer" "boolean" */
+	const char *format; /* "name" for the first one, else "" */
+	const char *doc;
+	uint8_t priority; /* 1: wide only */
+};
+struct kind;
+/* What is special about a kind. Any may be NULL. Objects are complete (metadata, kind, apiVersion). */
+struct kind_ops {
+	/* Defaults that the field table cannot say. old is NULL on create. */
+	void (*set_defaults)(json_t *obj, const json_t *old);
+	/* Adds causes to err (ERR_INVALID). old is NULL on create. */
+	void (*validate)(const json_t *obj, const json_t *old, struct err *err);
+	/* Appends the cells of one row to `cells`, one per column. now: wall clock seconds. */
+	void (*cells)(const json_t *obj, time_t now, json_t *cells);
+	/* Value of a field selector label, NULL when the kind has no such label; "" when unset. The
+	 * result is valid until the next call. metadata.name/namespace are handled by the caller. */
+	const char *(*field_label)(const json_t *obj, const char *label);
+};
+struct kind {
+	const char *group; /* "" for core */
+	const char *version;
+	const char *kind;   /* "Deployment" */
+	const char *list_kind; /* "DeploymentList" */
+	const char *plural; /* "deployments" */
+	const char *singular;
+	const char *short_names; /* comma-separated or NULL */
+	const char *categories;	 /* comma-separated or NULL */
+	bool namespaced;
+	bool has_status;     /* status is only written through /status */
+	bool has_generation; /* generation counts changes of spec */
+	bool unconditional_update; /* PUT without resourceVersion is allowed */
+	bool create_on_update;	   /* PUT on a missing object creates it */
+	const char *name_rule; /* "dns1123subdomain" "dns1123label" "dns1035label" "pathsegment" */
+	unsigned verbs;
+	const struct message *message;
+	const struct subresource *subresources;
+	uint8_t n_subresources;
+	const struct column *columns;
+	uint8_t n_columns;
+	const struct kind_ops *ops;
+	uint16_t index; /* dense number, for per-kind arrays */
+};
+extern const struct kind *const schema_kinds[]; /* n_schema_kinds pointers, by index */
+extern const size_t n_schema_kinds;
+const struct kind *kind_find(const char *group, const char *version, const char *plural);
+/* api_version: "v1" or "apps/v1". */
+const struct kind *kind_by_name(const char *api_version, const char *kind);
+/* plural, singular, short name or Kind, any case; "deployments.apps" too. For the client. */
+const struct kind *kind_by_word(const char *word);
+/* "v1" or "apps/v1"; returns buf. */
+#define API_VERSION_MAX 128
+const char *kind_api_version(const struct kind *k, char buf[static API_VERSION_MAX]);
+/* "pods" or "deployments.apps", as error messages name resources. */
+const char *kind_resource(const struct kind *k, char buf[static API_VERSION_MAX]);
+const struct subresource *kind_subresource(const struct kind *k, const char *name);
+/* The kinds every caller needs by name. */
+extern const struct kind kind_namespace, kind_node, kind_pod, kind_replicaset, kind_deployment,
+	kind_service, kind_endpoints, kind_endpointslice, kind_configmap, kind_secret,
+	kind_serviceaccount, kind_event;
+
+/* ---- decoding --------------------------------------------------------------------------- */
+
+enum field_validation { FIELDS_IGNORE, FIELDS_WARN, FIELDS_STRICT };
+/*
+ * Decodes a JSON body into a new object of type m (json: the text, bounded by the caller), as
+ * Kubernetes' strict decoder does: wrong types always fail (400, "cannot unmarshal ..."), unknown
+ * and duplicate fields fail under STRICT, add to warnings under WARN. what: "Deployment in version
+ * \"v1\"" for messages. Nulls and unknown fields are dropped. Returns NULL + err.
+ */
+json_t *schema_decode_json(const struct message *m, const char *what, const char *json, size_t len,
+			   enum field_validation mode, struct strv *warnings, struct err *err);
+/* The same check on an object that is already parsed (a patch result, YAML): obj is pruned in place.
+ * prefix is put in front of paths ("" usually). */
+int schema_check(const struct message *m, const char *what, json_t *obj, enum field_validation mode,
+		 struct strv *warnings, struct err *err) MUST_CHECK;
+/* YAML or JSON text, one document, to JSON with the same rules (duplicate keys are seen). */
+json_t *schema_decode_yaml(const struct message *m, const char *what, const char *text, size_t len,
+			   enum field_validation mode, struct strv *warnings, struct err *err);
+/*
+ * Protobuf body with the "k8s\0" envelope. On success the new object has apiVersion and kind.
+ * m: expected message, or NULL to look it up by the envelope's type.
+ */
+json_t *schema_decode_protobuf(const struct message *m, const void *data, size_t len,
+			       struct err *err);
+/* One or more YAML documents to an array of JSON objects, untyped; for manifests and the client. */
+json_t *yaml_parse_all(const char *text, size_t len, struct err *err);
+/* Block-style YAML of v as kubectl prints it (keys sorted); caller frees. */
+char *yaml_format(const json_t *v);
+
+/* ---- defaults, validation --------------------------------------------------------------- */
+
+void schema_default(const struct kind *k, json_t *obj, const json_t *old);
+/* All problems as causes in err, ERR_INVALID with Kubernetes' message. old: NULL on create. Includes
+ * metadata. */
+int schema_validate(const struct kind *k, const json_t *obj, const json_t *old,
+		    struct err *err) MUST_CHECK;
+/* Names; return NULL when good, else the static text Kubernetes prints. */
+const char *valid_dns1123_label(const char *s);
+const char *valid_dns1123_subdomain(const char *s);
+const char *valid_dns1035_label(const char *s);
+const char *valid_label_key(const char *s);
+const char *valid_label_value(const char *s);
+
+/* ---- patches ---------------------------------------------------------------------------- */
+
+/* Each returns a new object; obj and patch are left alone. err: 400 or 422 in Kubernetes' words. */
+json_t *patch_strategic(const struct message *m, const json_t *obj, const json_t *patch,
+			struct err *err);
+json_t *patch_merge(const json_t *obj, const json_t *patch);			    /* RFC 7386 */
+json_t *patch_json(const json_t *obj, const json_t *patch, struct err *err);	    /* RFC 6902 */
+/* Two- and three-way strategic merge patch for the client (`coracle apply`). */
+json_t *patch_create_three_way(const struct message *m, const json_t *original,
+			       const json_t *modified, const json_t *current, struct err *err);
+
+/* ---- selectors -------------------------------------------------------------------------- */
+
+struct label_selector; /* a conjunction of requirements */
+/* The query-string form ("app=web,tier in (a,b),!x"); "" and NULL select everything. */
+struct label_selector *label_selector_parse(const char *text, struct err *err);
+/* metav1.LabelSelector {matchLabels, matchExpressions}; NULL json selects nothing. */
+struct label_selector *label_selector_from_json(const json_t *sel, struct err *err);
+/* A plain map (Service.spec.selector); NULL or empty selects nothing. */
+struct label_selector *label_selector_from_map(const json_t *map);
+bool label_selector_matches(const struct label_selector *s, const json_t *labels);
+char *label_selector_format(const struct label_selector *s); /* "app=web,x in (a,b)"; caller frees */
+void label_selector_free(struct label_selector *s);
+DEFINE_AUTO(label_selector, struct label_selector *, label_selector_free);
+
+struct field_selector;
+/* Checks the labels against the kind; 400 in Kubernetes' words for unknown ones. */
+struct field_selector *field_selector_parse(const struct kind *k, const char *text, struct err *err);
+bool field_selector_matches(const struct field_selector *s, const json_t *obj);
+/* The value metadata.name is required to have, or NULL. */
+const char *field_selector_name(const struct field_selector *s);
+void field_selector_free(struct field_selector *s);
+DEFINE_AUTO(field_selector, struct field_selector *, field_selector_free);
+
+/* ---- printing --------------------------------------------------------------------------- */
+
+enum table_include { TABLE_OBJECT_METADATA, TABLE_OBJECT_NONE, TABLE_OBJECT_FULL };
+/* meta.k8s.io Table of the objects; version "v1" or "v1beta1". with_columns: false for later watch
+ * events. The caller adds metadata. */
+json_t *table_new(const struct kind *k, const char *version, bool with_columns);
+void table_add(const struct kind *k, json_t *table, const json_t *obj, enum table_include include,
+	       time_t now);
+/* "95s" "5m12s" "3h5m" "2y33d" (duration.HumanDuration). */
+char *human_duration(char buf[static 24], int64_t seconds);
+
+/* ---- quantities ------------------------------------------------------------------------- */
+
+/* resource.Quantity in thousandths, rounded up; -EINVAL / -ERANGE. "100m" -> 100, "1Gi" -> 2^30*1000. */
+int quantity_parse_milli(const char *text, int64_t *ret) MUST_CHECK;
+/* Whole units, rounded up. */
+int quantity_parse(const char *text, int64_t *ret) MUST_CHECK;
+/* The canonical form Kubernetes writes back; caller frees; NULL when malformed. */
+char *quantity_canonical(const char *text);
+/* IntOrString percentage of total, rounded up or down; plain numbers as they are. */
+int64_t int_or_percent(const json_t *v, int64_t total, bool round_up, int64_t fallback);
+
+/* ---- discovery and OpenAPI -------------------------------------------------------------- */
+
+json_t *discovery_api_versions(void);			       /* GET /api */
+json_t *discovery_group_list(void);			       /* GET /apis */
+json_t *discovery_group(const char *group);		       /* GET /apis/<g>; NULL: none */
+json_t *discovery_resources(const char *group, const char *version); /* NULL: none */
+/* Aggregated; version "v2" or "v2beta1"; core: GET /api, else GET /apis. */
+json_t *discovery_aggregated(const char *version, bool core);
+json_t *openapi_v3_index(void);
+/* Path as in the index, "api/v1" or "apis/apps/v1"; JSON text, caller frees; NULL: none. */
+char *openapi_v3_document(const char *path, size_t *ret_len);
+/* Swagger 2.0 JSON text; caller frees. */
+char *openapi_v2_document(size_t *ret_len);
+/* The constant protobuf document that kubectl 1.27/1.28 ask for. */
+const void *openapi_v2_protobuf(size_t *ret_len);
+
+#endif
