@@ -126,12 +126,12 @@ struct err_cause {
  */
 struct err {
 	enum err_reason reason;
-	int code;	/* HTTP code when it differs from the reason's usual one, else 0 */
-	char *message;	/* NULL: no error has been set */
-	char *kind;	/* details.kind: resource plural, or Kind for ERR_INVALID */
-	char *group;	/* details.group */
-	char *name;	/* details.name */
-	char *uid;	/* details.uid */
+	int code;	 /* HTTP code when it differs from the reason's usual one, else 0 */
+	char *message;	 /* NULL: no error has been set */
+	char *kind;	 /* details.kind: resource plural, or Kind for ERR_INVALID */
+	char *group;	 /* details.group */
+	char *name;	 /* details.name */
+	char *uid;	 /* details.uid */
 	int retry_after; /* details.retryAfterSeconds, seconds; 0: none */
 	struct err_cause *causes;
 	size_t n_causes;
@@ -141,7 +141,8 @@ struct err {
 int err_set(struct err *err, enum err_reason reason, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Same for a failed system call: message is "<text>: <strerror>", returns -code. code > 0. */
 int err_errno(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/* Puts "<text>: " in front of the message; returns ret, so that callers write return err_wrap(...). */
+/* Puts "<text>: " in front of the message; returns ret, so that callers write return err_wrap(...).
+ */
 int err_wrap(struct err *err, int ret, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void err_cause_add(struct err *err, const char *reason, const char *field, const char *fmt, ...)
 	PRINTF_LIKE(4, 5);
@@ -225,7 +226,10 @@ void strv_done(struct strv *l);
 struct list {
 	struct list *next, *prev;
 };
-#define LIST_INIT(name) {&(name), &(name)}
+#define LIST_INIT(name)                                                                            \
+	{                                                                                          \
+		&(name), &(name)                                                                   \
+	}
 static inline void list_init(struct list *l)
 {
 	l->next = l->prev = l;
@@ -320,18 +324,19 @@ int time_parse(const char *s, struct timespec *ret) MUST_CHECK;
 int file_read(const char *path, size_t max, char **ret, size_t *ret_len) MUST_CHECK;
 int file_read_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len) MUST_CHECK;
 /* Writes path.tmp, optionally fsyncs, renames over path. */
-int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, bool sync)
-	MUST_CHECK;
+int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode,
+		      bool sync) MUST_CHECK;
 int mkdir_p(const char *path, mode_t mode) MUST_CHECK;
-/* Removes a tree; follows no link, stays on its file system (does not cross mounts). -ENOENT is 0. */
+/* Removes a tree; follows no link, stays on its file system (does not cross mounts). -ENOENT is 0.
+ */
 int rm_rf(const char *path);
 /* Joins with one "/" between; caller frees. */
 char *path_join(const char *dir, const char *name);
 
 char *base64_encode(const void *data, size_t len); /* RFC 4648 section 4; caller frees */
 /* -EINVAL on malformed text. *ret is NUL-terminated too; caller frees. */
-int base64_decode(const char *text, size_t text_len, unsigned char **ret, size_t *ret_len)
-	MUST_CHECK;
+int base64_decode(const char *text, size_t text_len, unsigned char **ret,
+		  size_t *ret_len) MUST_CHECK;
 /* Lower-case hex of SHA-256 into a 65 byte buffer. */
 void sha256_hex(const void *data, size_t len, char out[static 65]);
 

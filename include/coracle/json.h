@@ -16,7 +16,8 @@
 
 /* Borrowed value at a dotted path below v, or NULL when anything on the way is missing. */
 json_t *json_at(const json_t *v, const char *path);
-/* Borrowed string / integer / boolean at the path, or the fallback when absent or of another type. */
+/* Borrowed string / integer / boolean at the path, or the fallback when absent or of another type.
+ */
 const char *json_str(const json_t *v, const char *path, const char *fallback);
 int64_t json_int(const json_t *v, const char *path, int64_t fallback);
 bool json_bool(const json_t *v, const char *path, bool fallback);
@@ -51,7 +52,7 @@ const char *meta_ns(const json_t *obj);
 const char *meta_uid(const json_t *obj);
 const char *meta_label(const json_t *obj, const char *key);	 /* NULL when absent */
 const char *meta_annotation(const json_t *obj, const char *key); /* NULL when absent */
-bool meta_deleting(const json_t *obj); /* has a deletionTimestamp */
+bool meta_deleting(const json_t *obj);				 /* has a deletionTimestamp */
 /* The ownerReference with controller=true, borrowed, or NULL. */
 json_t *meta_controller(const json_t *obj);
 

@@ -58,7 +58,7 @@ void io_free(struct io *io);		    /* NULL is allowed */
 struct timer;
 typedef void timer_fn(void *arg);
 struct timer *timer_new(struct loop *loop, timer_fn *fn, void *arg); /* disarmed */
-void timer_arm(struct timer *t, uint64_t after_us);		      /* one shot; re-arming moves it */
+void timer_arm(struct timer *t, uint64_t after_us); /* one shot; re-arming moves it */
 void timer_arm_at(struct timer *t, mono_t when);
 void timer_disarm(struct timer *t);
 bool timer_armed(const struct timer *t);
@@ -95,11 +95,12 @@ struct child_config {
 	const char *const *envp; /* NULL: ours */
 	const char *cwd;	 /* NULL: ours */
 	const struct child_fd *fds;
-	size_t n_fds;	  /* 0-2 not mapped here are /dev/null; all others are closed */
-	bool new_session; /* setsid: the child outlives us */
-	bool die_with_us; /* PR_SET_PDEATHSIG SIGKILL */
+	size_t n_fds;	   /* 0-2 not mapped here are /dev/null; all others are closed */
+	bool new_session;  /* setsid: the child outlives us */
+	bool die_with_us;  /* PR_SET_PDEATHSIG SIGKILL */
 	bool low_priority; /* nice 10, idle I/O class */
-	/* Runs in the child between clone and exec: async-signal-safe calls only; <0 fails the spawn. */
+	/* Runs in the child between clone and exec: async-signal-safe calls only; <0 fails the
+	 * spawn. */
 	int (*setup)(void *arg);
 	void *setup_arg;
 };
@@ -117,9 +118,10 @@ void child_abandon(struct child *c);
 /* Watches a process that is not our child. fn is called once, when it has ended. */
 struct pidwatch;
 typedef void pidwatch_fn(void *arg);
-struct pidwatch *pidwatch_new(struct loop *loop, pid_t pid, pidwatch_fn *fn, void *arg); /* NULL + errno */
+struct pidwatch *pidwatch_new(struct loop *loop, pid_t pid, pidwatch_fn *fn,
+			      void *arg);	  /* NULL + errno */
 int pidwatch_kill(struct pidwatch *p, int signo); /* pidfd_send_signal: never hits a reused pid */
-int pidwatch_fd(const struct pidwatch *p);	   /* borrowed pidfd */
+int pidwatch_fd(const struct pidwatch *p);	  /* borrowed pidfd */
 void pidwatch_free(struct pidwatch *p);
 
 /* ---- addresses -------------------------------------------------------------------------- */
@@ -142,7 +144,7 @@ struct listener_config {
 	struct addr addr;
 	mode_t unix_mode; /* for unix sockets: mode, and group when not (gid_t)-1 */
 	gid_t unix_gid;
-	bool free_bind;	  /* IP_FREEBIND */
+	bool free_bind; /* IP_FREEBIND */
 	bool v6_only;
 };
 /* Accepting pauses for a second on EMFILE/ENFILE/ENOMEM. */
@@ -158,8 +160,8 @@ struct tls; /* an SSL_CTX; reference counted, streams hold a reference */
 struct tls_config {
 	bool server;
 	const char *cert_file, *key_file; /* PEM; may be NULL for a client */
-	const char *ca_file;		  /* PEM; server: to check client certificates (optional ones) */
-	bool insecure;			  /* client: do not check the server (kubelet-style probes) */
+	const char *ca_file; /* PEM; server: to check client certificates (optional ones) */
+	bool insecure;	     /* client: do not check the server (kubelet-style probes) */
 };
 struct tls *tls_new(const struct tls_config *config, struct err *err);
 struct tls *tls_ref(struct tls *t);
@@ -173,11 +175,12 @@ void tls_unref(struct tls *t);
  */
 struct stream;
 struct stream_ops {
-	void (*on_connect)(void *arg);		     /* connected, TLS shaken; may be NULL */
-	void (*on_data)(void *arg);		     /* there is new input; may be NULL */
-	void (*on_drain)(void *arg);		     /* output fell below the low mark (0); may be NULL */
-	void (*on_eof)(void *arg);		     /* peer closed its side; NULL: like on_close */
-	void (*on_close)(void *arg, const char *why); /* error or end; the stream is closed after it */
+	void (*on_connect)(void *arg); /* connected, TLS shaken; may be NULL */
+	void (*on_data)(void *arg);    /* there is new input; may be NULL */
+	void (*on_drain)(void *arg);   /* output fell below the low mark (0); may be NULL */
+	void (*on_eof)(void *arg);     /* peer closed its side; NULL: like on_close */
+	void (*on_close)(void *arg,
+			 const char *why); /* error or end; the stream is closed after it */
 };
 /* Takes fd. tls NULL: plain. server_side says who shakes hands first. */
 struct stream *stream_new(struct loop *loop, int fd, struct tls *tls, bool server_side,
@@ -199,9 +202,9 @@ void stream_write(struct stream *s, const void *data, size_t len); /* copies; ne
 void stream_write_ref(struct stream *s, const void *data, size_t len, void (*done)(void *arg),
 		      void *arg);
 size_t stream_out_len(const struct stream *s);
-void stream_pause(struct stream *s, bool pause); /* stop, go on reading */
+void stream_pause(struct stream *s, bool pause);	   /* stop, go on reading */
 void stream_set_read_high(struct stream *s, size_t bytes); /* default 64 KiB */
-void stream_shutdown(struct stream *s);		  /* half-close once the output is sent */
+void stream_shutdown(struct stream *s);			   /* half-close once the output is sent */
 /* Closes once the output is sent (drain) or now; idempotent. on_close is not called. */
 void stream_close(struct stream *s, bool drain, const char *why);
 int stream_fd(const struct stream *s);

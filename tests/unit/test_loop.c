@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <coracle/loop.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LIMIT (10 * USEC_PER_SEC)
+
+static int setup(void **state)
+{
+	*state = loop_new();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	loop_free(*state);
+	return 0;
+}
+
+static void set_flag(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static void test_timer(void **state)
+{
+	struct loop *loop = *state;
+	bool fired = false;
+	struct timer *t = timer_new(loop, set_flag, &fired);
+
+	timer_arm(t, 1000);
+	assert_true(timer_armed(t));
+	assert_int_equal(loop_run_until(loop, &fired, LIMIT), 0);
+	assert_false(timer_armed(t));
+	fired = false;
+	timer_arm(t, 3600 * USEC_PER_SEC);
+	timer_arm(t, 0);
+	assert_int_equal(loop_run_until(loop, &fired, LIMIT), 0);
+	fired = false;
+	timer_arm(t, 3600 * USEC_PER_SEC);
+	assert_int_equal(loop_run_until(loop, &fired, 1000), -ETIMEDOUT);
+	timer_free(t);
+}
+
+struct requeue {
+	struct loop *loop;
+	struct work w;
+	int runs;
+};
+
+static void on_work(void *arg)
+{
+	struct requeue *q = arg;
+
+	if (++q->runs < 3)
+		work_queue(q->loop, &q->w);
+}
+
+static void test_work(void **state)
+{
+	struct requeue q = {.loop = *state};
+
+	work_init(&q.w, on_work, &q);
+	work_queue(q.loop, &q.w);
+	work_queue(q.loop, &q.w);
+	loop_deferred(q.loop, USEC_PER_SEC);
+	assert_int_equal(q.runs, 3);
+	work_queue(q.loop, &q.w);
+	work_cancel(&q.w);
+	work_cancel(&q.w);
+	loop_deferred(q.loop, USEC_PER_SEC);
+	assert_int_equal(q.runs, 3);
+	q.runs = 0;
+	work_queue(q.loop, &q.w);
+	loop_deferred(q.loop, 0); /* one at least, then the budget is used up */
+	assert_int_equal(q.runs, 1);
+	work_cancel(&q.w);
+}
+
+struct ended {
+	bool done;
+	int status;
+};
+
+static void on_end(void *arg, int status)
+{
+	struct ended *e = arg;
+
+	e->done = true;
+	e->status = status;
+}
+
+static void test_child(void **state)
+{
+	struct loop *loop = *state;
+	int p[2];
+	char buf[64] = "";
+	struct ended e = {0};
+	auto_err err = {0};
+	const char *argv[] = {"sh", "-c", "echo $X; ls /proc/self/fd | wc -l; exit 3", NULL};
+	const char *envp[] = {"X=hello", "PATH=/usr/bin:/bin", NULL};
+	struct child_fd map = {0, 1};
+	struct child_config c = {.argv = argv, .envp = envp, .fds = &map, .n_fds = 1};
+
+	assert_int_equal(pipe2(p, 0),
+			 0); /* not CLOEXEC: the child must not get them all the same */
+	map.parent = p[1];
+	assert_non_null(child_spawn(loop, &c, on_end, &e, &err));
+	close(p[1]);
+	assert_int_equal(loop_run_until(loop, &e.done, LIMIT), 0);
+	assert_true(WIFEXITED(e.status));
+	assert_int_equal(WEXITSTATUS(e.status), 3);
+	assert_true(read(p[0], buf, sizeof(buf) - 1) > 0);
+	assert_string_equal(buf, "hello\n4\n"); /* 0 1 2 and ls' own */
+	close(p[0]);
+
+	argv[0] = "/nonexistent/program";
+	c.n_fds = 0;
+	assert_null(child_spawn(loop, &c, on_end, &e, &err));
+	assert_non_null(strstr(err.message, "No such file"));
+}
+
+static void test_child_kill_and_pidwatch(void **state)
+{
+	struct loop *loop = *state;
+	const char *argv[] = {"sleep", "1000", NULL};
+	struct child_config c = {.argv = argv, .die_with_us = true};
+	struct ended e = {0};
+	bool gone = false;
+	struct child *child = child_spawn(loop, &c, on_end, &e, NULL);
+	struct pidwatch *w = pidwatch_new(loop, child_pid(child), set_flag, &gone);
+
+	assert_non_null(w);
+	assert_int_equal(pidwatch_kill(w, 0), 0);
+	assert_int_equal(child_kill(child, SIGTERM), 0);
+	assert_int_equal(loop_run_until(loop, &e.done, LIMIT), 0);
+	assert_int_equal(WTERMSIG(e.status), SIGTERM);
+	assert_int_equal(loop_run_until(loop, &gone, LIMIT), 0);
+	assert_int_equal(pidwatch_kill(w, 0), -ESRCH);
+	pidwatch_free(w);
+}
+
+static void on_signal(void *arg, int signo)
+{
+	assert_int_equal(signo, SIGUSR2);
+	set_flag(arg);
+}
+
+static void test_signal(void **state)
+{
+	bool got = false;
+	struct sig *s = sig_new(*state, SIGUSR2, on_signal, &got);
+
+	raise(SIGUSR2);
+	assert_int_equal(loop_run_until(*state, &got, LIMIT), 0);
+	sig_free(s);
+}
+
+static void test_addr(void **state UNUSED)
+{
+	static const char *const good[] = {"127.0.0.1:80", "[::1]:6443", "/run/x.sock"};
+	static const char *const bad[] = {"",	    "80", "127.0.0.1", "1.2.3:80", "1.2.3.4:65536",
+					  "[::1:80"};
+	char text[ADDR_TEXT_MAX];
+	struct addr a;
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(addr_parse(good[i], &a), 0);
+		assert_string_equal(addr_format(text, &a), good[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(addr_parse(bad[i], &a), -EINVAL);
+}
+
+/* An echo server and a client that sends more than any buffer holds. */
+enum { BULK = 1 << 20 };
+struct echo {
+	struct loop *loop;
+	struct stream *server, *client;
+	size_t got;
+	bool done, cred, connected;
+};
+
+static void server_data(void *arg)
+{
+	struct echo *e = arg;
+	size_t len;
+	const char *p = stream_peek(e->server, &len);
+
+	stream_write(e->server, p, len);
+	stream_consume(e->server, len);
+}
+
+static void server_eof(void *arg)
+{
+	struct echo *e = arg;
+
+	stream_close(e->server, true, "echoed all");
+}
+
+static const struct stream_ops server_ops = {.on_data = server_data, .on_eof = server_eof};
+
+static void client_connect(void *arg)
+{
+	struct echo *e = arg;
+	static char data[BULK];
+
+	e->connected = true;
+	memset(data, 'x', sizeof(data));
+	stream_write(e->client, data, sizeof(data));
+	stream_shutdown(e->client);
+}
+
+static void client_data(void *arg)
+{
+	struct echo *e = arg;
+	size_t len;
+
+	stream_peek(e->client, &len);
+	e->got += len;
+	stream_consume(e->client, len);
+}
+
+static void client_close(void *arg, const char *why UNUSED)
+{
+	struct echo *e = arg;
+
+	e->done = true;
+}
+
+static const struct stream_ops client_ops = {
+	.on_connect = client_connect, .on_data = client_data, .on_close = client_close};
+
+static void on_accept(void *arg, int fd, const struct addr *peer UNUSED)
+{
+	struct echo *e = arg;
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+
+	e->server = stream_new(e->loop, fd, NULL, true, &server_ops, e);
+	e->cred = stream_peer_cred(e->server, &pid, &uid, &gid) == 0 && pid == getpid();
+}
+
+static void echo_over(struct loop *loop, const char *address, bool *cred)
+{
+	struct echo e = {.loop = loop};
+	struct listener_config c = {.unix_mode = 0660, .unix_gid = (gid_t)-1};
+	struct listener *l;
+	struct addr bound;
+	auto_err err = {0};
+
+	assert_int_equal(addr_parse(address, &c.addr), 0);
+	l = listener_new(loop, &c, on_accept, &e, &err);
+	assert_non_null(l);
+	assert_int_equal(listener_addr(l, &bound), 0);
+	assert_null(
+		listener_new(loop, &(struct listener_config){.addr = bound}, on_accept, &e, &err));
+	e.client = stream_connect(loop, &bound, NULL, NULL, &client_ops, &e, &err);
+	assert_non_null(e.client);
+	assert_int_equal(loop_run_until(loop, &e.done, LIMIT), 0);
+	assert_true(e.connected);
+	assert_int_equal(e.got, BULK);
+	*cred = e.cred;
+	listener_free(l);
+	loop_bury(loop);
+}
+
+static void test_stream(void **state)
+{
+	char dir[] = "/tmp/coracle-loop-XXXXXX";
+	auto_free char *path = NULL;
+	bool cred;
+
+	echo_over(*state, "127.0.0.1:0", &cred);
+	assert_false(cred);
+	assert_non_null(mkdtemp(dir));
+	path = path_join(dir, "sock");
+	echo_over(*state, path, &cred);
+	assert_true(cred);
+	assert_int_equal(access(path, F_OK), -1);
+	rmdir(dir);
+}
+
+static void test_connect_refused(void **state)
+{
+	struct echo e = {.loop = *state};
+	struct addr a;
+
+	assert_int_equal(addr_parse("127.0.0.1:1", &a), 0);
+	e.client = stream_connect(*state, &a, NULL, NULL, &client_ops, &e, NULL);
+	if (e.client)
+		assert_int_equal(loop_run_until(*state, &e.done, LIMIT), 0);
+	assert_false(e.connected);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_timer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_work, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_child, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_child_kill_and_pidwatch, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_signal, setup, teardown),
+		cmocka_unit_test(test_addr),
+		cmocka_unit_test_setup_teardown(test_stream, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_connect_refused, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
