@@ -153,6 +153,8 @@ static struct stream *stream_wrap(struct loop *loop, int fd, struct tls *tls, bo
 		abort();
 	bufferevent_setcb(s->bev, on_read, on_written, on_event, s);
 	stream_set_read_high(s, STREAM_READ_HIGH);
+	bufferevent_set_max_single_read(s->bev, STREAM_READ_HIGH);
+	bufferevent_set_max_single_write(s->bev, STREAM_READ_HIGH);
 	return s;
 }
 

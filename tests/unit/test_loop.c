@@ -258,8 +258,9 @@ static void echo_over(struct loop *loop, const char *address, bool *cred)
 	l = listener_new(loop, &c, on_accept, &e, &err);
 	assert_non_null(l);
 	assert_int_equal(listener_addr(l, &bound), 0);
-	assert_null(
-		listener_new(loop, &(struct listener_config){.addr = bound}, on_accept, &e, &err));
+	if (*address != '/') /* asking whether a unix socket is in use would connect to it */
+		assert_null(listener_new(loop, &(struct listener_config){.addr = bound}, on_accept,
+					 &e, &err));
 	e.client = stream_connect(loop, &bound, NULL, NULL, &client_ops, &e, &err);
 	assert_non_null(e.client);
 	assert_int_equal(loop_run_until(loop, &e.done, LIMIT), 0);
