@@ -56,6 +56,8 @@ void http_request_on_gone(struct http_request *r, void (*fn)(void *arg), void *a
 /* Body pieces of a streamed request; end: len 0. */
 void http_request_on_body(struct http_request *r,
 			  void (*fn)(void *arg, const void *data, size_t len), void *arg);
+/* Back-pressure: no pieces come while paused; the one being given out counts as taken. */
+void http_request_pause(struct http_request *r, bool pause);
 
 /* Extra answer header; before http_respond*. */
 void http_respond_header(struct http_request *r, const char *name, const char *value);
@@ -114,6 +116,12 @@ void http_call_cancel(struct http_call *c);
 
 /* ---- SPDY/3.1 sessions (draft-mbelshe-httpbis-spdy-00, the subset of moby/spdystream) ---- */
 
+/*
+ * Bounds: 512 streams, header blocks of 64 KiB unpacked, control frames of 64 KiB.
+ * Lifetime: a stream is gone after its on_reset, when both sides have finished it (after on_fin if
+ * we finished first, else after spdy_fin()), and with its session. The session is gone after
+ * on_close or spdy_close(); no on_reset comes for its streams then.
+ */
 struct spdy;
 struct spdy_stream;
 struct spdy_ops {
@@ -133,8 +141,10 @@ void spdy_stream_set_data(struct spdy_stream *st, void *data);
 void *spdy_stream_data(const struct spdy_stream *st);
 void spdy_write(struct spdy_stream *st, const void *data, size_t len);
 void spdy_fin(struct spdy_stream *st);
+void spdy_reset(struct spdy_stream *st); /* RST_STREAM CANCEL; the stream is gone, no on_reset */
 size_t spdy_backlog(const struct spdy *s);
 void spdy_pause(struct spdy *s, bool pause); /* reading */
+/* Sends GOAWAY, closes once the output is sent; no callback comes. */
 void spdy_close(struct spdy *s, const char *why);
 
 #endif
