@@ -43,4 +43,50 @@ char *age_text(char buf[static 24], const char *when, time_t now);
 #define PATCH_MAX_OPERATIONS 10000
 #define PATCH_MAX_COMPARISONS INT64_C(20000000)
 
+/* ---- generated tables ------------------------------------------------------------------- */
+
+/* A group and version and the prefix of its messages' names. */
+struct schema_package {
+	const char *group, *version, *prefix;
+};
+extern const struct schema_package schema_packages[];
+extern const size_t n_schema_packages;
+extern const struct message schema_messages[]; /* sorted by name */
+extern const size_t n_schema_messages;
+
+/* Message of an object's own apiVersion and kind, or NULL. Knows what no kind is served for, too.
+ */
+const struct message *message_for(const char *api_version, const char *kind);
+/* Is the word (of len bytes, any case) in the comma-separated list (NULL: empty)? */
+bool csv_has(const char *list, const char *word, size_t len);
+
+/* ---- names: NULL when good, else the static text Kubernetes prints ---------------------- */
+
+const char *valid_path_segment(const char *s); /* names of RBAC objects */
+const char *valid_port_name(const char *s);    /* IANA_SVC_NAME, RFC 6335 section 5.1 */
+const char *valid_config_key(const char *s);   /* keys of ConfigMap and Secret */
+
+/* ---- members of struct kind_ops, named by api/kinds.tab --------------------------------- */
+
+void namespace_set_defaults(json_t *obj, const json_t *old);
+void node_set_defaults(json_t *obj, const json_t *old);
+void pod_set_defaults(json_t *obj, const json_t *old);
+void service_set_defaults(json_t *obj, const json_t *old);
+void secret_set_defaults(json_t *obj, const json_t *old);
+void replicaset_set_defaults(json_t *obj, const json_t *old);
+void deployment_set_defaults(json_t *obj, const json_t *old);
+
+void namespace_validate(const json_t *obj, const json_t *old, struct err *err);
+void node_validate(const json_t *obj, const json_t *old, struct err *err);
+void pod_validate(const json_t *obj, const json_t *old, struct err *err);
+void service_validate(const json_t *obj, const json_t *old, struct err *err);
+void endpoints_validate(const json_t *obj, const json_t *old, struct err *err);
+void configmap_validate(const json_t *obj, const json_t *old, struct err *err);
+void secret_validate(const json_t *obj, const json_t *old, struct err *err);
+void serviceaccount_validate(const json_t *obj, const json_t *old, struct err *err);
+void event_validate(const json_t *obj, const json_t *old, struct err *err);
+void replicaset_validate(const json_t *obj, const json_t *old, struct err *err);
+void deployment_validate(const json_t *obj, const json_t *old, struct err *err);
+void endpointslice_validate(const json_t *obj, const json_t *old, struct err *err);
+
 #endif
