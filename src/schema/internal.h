@@ -39,6 +39,17 @@ void cell_age(json_t *cells, const char *when, time_t now);
 /* Same into a buffer. */
 char *age_text(char buf[static 24], const char *when, time_t now);
 
+/* All documents of a YAML text (yaml_parse.c); duplicate keys are described in duplicates (NULL: not). */
+json_t *yaml_load(const char *text, size_t len, struct strv *duplicates, struct err *err);
+/* Would s, written plain, be read back as the same string? */
+bool yaml_plain_is_string(const char *s);
+
+/* Directives of strategic merge patches. */
+#define DIRECTIVE_PATCH "$patch"
+#define DIRECTIVE_RETAIN "$retainKeys"
+#define DIRECTIVE_ORDER "$setElementOrder/"
+#define DIRECTIVE_DELETE "$deleteFromPrimitiveList/"
+
 /* Bounds of patches: operations of a JSON patch, comparisons of one list merge. */
 #define PATCH_MAX_OPERATIONS 10000
 #define PATCH_MAX_COMPARISONS INT64_C(20000000)

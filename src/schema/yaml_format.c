@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * JSON to YAML the way `kubectl -o yaml` prints it: block style, sorted keys, sequences not indented
+ * below their key, quotes only where a plain scalar would mean something else.
+ */
+#include "internal.h"
+#include <ctype.h>
+#include <yaml.h>
+
+static int write_cb(void *data, unsigned char *buffer, size_t size)
+{
+	strbuf_add(data, buffer, size);
+	return 1;
+}
+
+/* ---- order of keys ---------------------------------------------------------------------------- */
+
+/* Length of the run of digits at s. */
+static size_t digits(const char *s)
+{
+	return strspn(s, "0123456789");
+}
+
+/*
+ * Natural order: numbers inside keys compare by value, letters sort behind everything else. It is
+ * the order that go-yaml writes maps in.
+ */
+static int key_cmp(const void *pa, const void *pb)
+{
+	const char *a = *(const char *const *)pa, *b = *(const char *const *)pb;
+	size_t i = 0;
+
+	while (a[i] && a[i] == b[i])
+		i++;
+	if (!a[i] || !b[i])
+		return (a[i] != 0) - (b[i] != 0);
+	bool al = isalpha((unsigned char)a[i]) || (unsigned char)a[i] >= 0x80;
+	bool bl = isalpha((unsigned char)b[i]) || (unsigned char)b[i] >= 0x80;
+	if (al != bl)
+		return al ? 1 : -1;
+	size_t da = digits(a + i), db = digits(b + i);
+	if (!al && da && db && a[i] != '0' && b[i] != '0' && da != db)
+		return da < db ? -1 : 1;
+	return (unsigned char)a[i] < (unsigned char)b[i] ? -1 : 1;
+}
+
+/* ---- emitting ----------------------------------------------------------------------------------- */
+
+static bool emit(yaml_emitter_t *em, yaml_event_t *e)
+{
+	return yaml_emitter_emit(em, e);
+}
+
+static bool emit_value(yaml_emitter_t *em, const json_t *v);
+
+static bool emit_scalar(yaml_emitter_t *em, const char *s, size_t len, bool plain,
+			yaml_scalar_style_t style)
+{
+	yaml_event_t e;
+
+	return yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)s, (int)len, plain,
+					    true, style) &&
+	       emit(em, &e);
+}
+
+static bool emit_string(yaml_emitter_t *em, const char *s, size_t len)
+{
+	bool plain = yaml_plain_is_string(s);
+	yaml_scalar_style_t style = memchr(s, '\n', len) ? YAML_LITERAL_SCALAR_STYLE
+				    : plain		 ? YAML_PLAIN_SCALAR_STYLE
+							 : YAML_DOUBLE_QUOTED_SCALAR_STYLE;
+
+	return emit_scalar(em, s, len, plain, style);
+}
+
+static bool emit_number(yaml_emitter_t *em, const json_t *v)
+{
+	char text[40];
+
+	if (json_is_integer(v)) {
+		snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(v));
+	} else {
+		/* The shortest form that reads back as the same number. */
+		for (int precision = 15; precision <= 17; precision++) {
+			snprintf(text, sizeof(text), "%.*g", precision, json_real_value(v));
+			if (strtod(text, NULL) == json_real_value(v))
+				break;
+		}
+	}
+	return emit_scalar(em, text, strlen(text), true, YAML_PLAIN_SCALAR_STYLE);
+}
+
+static bool emit_array(yaml_emitter_t *em, const json_t *v)
+{
+	yaml_event_t e;
+	json_t *item;
+	size_t i;
+
+	if (!yaml_sequence_start_event_initialize(&e, NULL, NULL, true, YAML_BLOCK_SEQUENCE_STYLE) ||
+	    !emit(em, &e))
+		return false;
+	json_array_foreach(v, i, item) {
+		if (!emit_value(em, item))
+			return false;
+	}
+	return yaml_sequence_end_event_initialize(&e) && emit(em, &e);
+}
+
+static bool emit_object(yaml_emitter_t *em, const json_t *v)
+{
+	auto_free const char **keys = xcalloc(json_object_size(v) + 1, sizeof(*keys));
+	yaml_event_t e;
+	const char *key;
+	json_t *member;
+	size_t n = 0;
+
+	json_object_foreach((json_t *)v, key, member)
+		keys[n++] = key;
+	qsort(keys, n, sizeof(*keys), key_cmp);
+	if (!yaml_mapping_start_event_initialize(&e, NULL, NULL, true, YAML_BLOCK_MAPPING_STYLE) ||
+	    !emit(em, &e))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (!emit_string(em, keys[i], strlen(keys[i])) ||
+		    !emit_value(em, json_object_get(v, keys[i])))
+			return false;
+	}
+	return yaml_mapping_end_event_initialize(&e) && emit(em, &e);
+}
+
+static bool emit_value(yaml_emitter_t *em, const json_t *v)
+{
+	switch (json_typeof(v)) {
+	case JSON_OBJECT:
+		return emit_object(em, v);
+	case JSON_ARRAY:
+		return emit_array(em, v);
+	case JSON_STRING:
+		return emit_string(em, json_string_value(v), json_string_length(v));
+	case JSON_INTEGER:
+	case JSON_REAL:
+		return emit_number(em, v);
+	case JSON_TRUE:
+		return emit_scalar(em, "true", 4, true, YAML_PLAIN_SCALAR_STYLE);
+	case JSON_FALSE:
+		return emit_scalar(em, "false", 5, true, YAML_PLAIN_SCALAR_STYLE);
+	case JSON_NULL:
+		return emit_scalar(em, "null", 4, true, YAML_PLAIN_SCALAR_STYLE);
+	}
+	return false;
+}
+
+static bool emit_document(yaml_emitter_t *em, const json_t *v)
+{
+	yaml_event_t e;
+
+	return yaml_stream_start_event_initialize(&e, YAML_UTF8_ENCODING) && emit(em, &e) &&
+	       yaml_document_start_event_initialize(&e, NULL, NULL, NULL, true) && emit(em, &e) &&
+	       emit_value(em, v) && yaml_document_end_event_initialize(&e, true) && emit(em, &e) &&
+	       yaml_stream_end_event_initialize(&e) && emit(em, &e);
+}
+
+char *yaml_format(const json_t *v)
+{
+	auto_strbuf out = {0};
+	yaml_emitter_t em;
+
+	if (!yaml_emitter_initialize(&em))
+		abort();
+	yaml_emitter_set_output(&em, write_cb, &out);
+	yaml_emitter_set_unicode(&em, true);
+	emit_document(&em, v);
+	yaml_emitter_delete(&em);
+	return strbuf_steal(&out);
+}
