@@ -15,7 +15,8 @@ static void created_cell(const json_t *obj, time_t now, json_t *cells)
 	cell_age(cells, json_str(obj, "metadata.creationTimestamp", NULL), now);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------ */
+/* ---- nodes ------------------------------------------------------------------------------------
+ */
 
 static int strp_cmp(const void *a, const void *b)
 {
@@ -30,7 +31,8 @@ static void node_roles_cell(const json_t *node, json_t *cells)
 	auto_strbuf b = {0};
 	const char *key;
 
-	json_object_foreach(labels, key, v) {
+	json_object_foreach(labels, key, v)
+	{
 		const char *role = "";
 
 		if (str_starts(key, prefix))
@@ -75,7 +77,8 @@ void node_cells(const json_t *obj, time_t now, json_t *cells)
 		 "<unknown>");
 }
 
-/* ---- small kinds ------------------------------------------------------------------------------ */
+/* ---- small kinds ------------------------------------------------------------------------------
+ */
 
 void namespace_cells(const json_t *obj, time_t now, json_t *cells)
 {
@@ -107,7 +110,8 @@ void serviceaccount_cells(const json_t *obj, time_t now, json_t *cells)
 	created_cell(obj, now, cells);
 }
 
-/* ---- events ----------------------------------------------------------------------------------- */
+/* ---- events -----------------------------------------------------------------------------------
+ */
 
 /* A string at the path that is not empty. */
 static const char *text_at(const json_t *obj, const char *path)

@@ -101,11 +101,13 @@ static void init_containers(struct pod_row *r)
 	json_t *statuses = json_at(r->pod, "status.initContainerStatuses");
 	size_t i;
 
-	json_array_foreach(list, i, c) {
+	json_array_foreach(list, i, c)
+	{
 		if (str_eq(json_str(c, "restartPolicy", NULL), "Always"))
 			r->total++;
 	}
-	json_array_foreach(statuses, i, c) {
+	json_array_foreach(statuses, i, c)
+	{
 		if (!init_container(r, c, i))
 			break;
 	}
@@ -164,8 +166,8 @@ static void readiness_gates(const json_t *pod, json_t *cells)
 	char text[48] = "<none>";
 	size_t i, met = 0;
 
-	json_array_foreach(gates, i, g)
-		met += condition_true(pod, json_str(g, "conditionType", ""));
+	json_array_foreach(gates, i, g) met +=
+		condition_true(pod, json_str(g, "conditionType", ""));
 	if (json_array_size(gates))
 		snprintf(text, sizeof(text), "%zu/%zu", met, json_array_size(gates));
 	cell_str(cells, text, "");
@@ -188,8 +190,7 @@ void pod_cells(const json_t *obj, time_t now, json_t *cells)
 			 age_text(age, r.last, now));
 	cell_str(cells, text, "");
 	cell_age(cells, json_str(obj, "metadata.creationTimestamp", NULL), now);
-	cell_str(cells,
-		 json_str(json_array_get(ips, 0), "ip", json_str(obj, "status.podIP", NULL)),
+	cell_str(cells, json_str(json_array_get(ips, 0), "ip", json_str(obj, "status.podIP", NULL)),
 		 "<none>");
 	cell_str(cells, json_str(obj, "spec.nodeName", NULL), "<none>");
 	cell_str(cells, json_str(obj, "status.nominatedNodeName", NULL), "<none>");

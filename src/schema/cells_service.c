@@ -52,7 +52,8 @@ static void add_ingress(struct strbuf *b, const json_t *svc)
 	auto_strv sorted = {0};
 	size_t i;
 
-	json_array_foreach(list, i, e) {
+	json_array_foreach(list, i, e)
+	{
 		const char *s = json_str(e, "ip", json_str(e, "hostname", ""));
 
 		if (*s && !strv_has(&sorted, s))
@@ -78,8 +79,7 @@ static void external_ip_cell(const json_t *svc, json_t *cells)
 	}
 	if (balancer)
 		add_ingress(&b, svc);
-	json_array_foreach(list, i, e)
-		add_item(&b, json_is_string(e) ? json_string_value(e) : "");
+	json_array_foreach(list, i, e) add_item(&b, json_is_string(e) ? json_string_value(e) : "");
 	cell_str(cells, b.s, balancer ? "<pending>" : "<none>");
 }
 
@@ -89,7 +89,8 @@ static void service_ports_cell(const json_t *svc, json_t *cells)
 	auto_strbuf b = {0};
 	size_t i;
 
-	json_array_foreach(list, i, p) {
+	json_array_foreach(list, i, p)
+	{
 		int64_t node_port = json_int(p, "nodePort", 0);
 
 		strbuf_addf(&b, "%s%lld", i ? "," : "", (long long)json_int(p, "port", 0));
@@ -115,7 +116,8 @@ void service_cells(const json_t *obj, time_t now, json_t *cells)
 	cell_str(cells, selector, "<none>");
 }
 
-/* ---- endpoints -------------------------------------------------------------------------------- */
+/* ---- endpoints --------------------------------------------------------------------------------
+ */
 
 static void add_address(struct shortlist *l, const json_t *address, const json_t *port)
 {
@@ -136,13 +138,12 @@ static void add_subset(struct shortlist *l, const json_t *subset)
 
 	/* A headless service may have no ports. */
 	if (!json_array_size(ports)) {
-		json_array_foreach(addresses, i, a)
-			add_address(l, a, NULL);
+		json_array_foreach(addresses, i, a) add_address(l, a, NULL);
 		return;
 	}
-	json_array_foreach(ports, j, p) {
-		json_array_foreach(addresses, i, a)
-			add_address(l, a, p);
+	json_array_foreach(ports, j, p)
+	{
+		json_array_foreach(addresses, i, a) add_address(l, a, p);
 	}
 }
 
@@ -152,8 +153,7 @@ void endpoints_cells(const json_t *obj, time_t now, json_t *cells)
 	struct shortlist l = {0};
 	size_t i;
 
-	json_array_foreach(subsets, i, s)
-		add_subset(&l, s);
+	json_array_foreach(subsets, i, s) add_subset(&l, s);
 	cell_str(cells, meta_name(obj), "");
 	shortlist_cell(&l, cells, json_array_size(subsets) ? "" : "<none>");
 	cell_age(cells, json_str(obj, "metadata.creationTimestamp", NULL), now);
@@ -165,7 +165,8 @@ void endpointslice_cells(const json_t *obj, time_t now, json_t *cells)
 	struct shortlist port_list = {0}, list = {0};
 	size_t i, j;
 
-	json_array_foreach(ports, i, e) {
+	json_array_foreach(ports, i, e)
+	{
 		int64_t port = json_int(e, "port", -1);
 
 		if (port < 0)
@@ -173,7 +174,8 @@ void endpointslice_cells(const json_t *obj, time_t now, json_t *cells)
 		else
 			shortlist_add(&port_list, "%lld", (long long)port);
 	}
-	json_array_foreach(endpoints, i, e) {
+	json_array_foreach(endpoints, i, e)
+	{
 		json_t *addresses = json_at(e, "addresses");
 
 		json_array_foreach(addresses, j, a)

@@ -59,3 +59,24 @@ void scale_cells(const json_t *obj, time_t now, json_t *cells)
 	cell_int(cells, json_int(obj, "status.replicas", 0));
 	cell_age(cells, json_str(obj, "metadata.creationTimestamp", NULL), now);
 }
+
+static const struct column scale_columns[] = {
+	{"Name", "string", "name", "Name of the scaled object.", 0},
+	{"Desired", "integer", "", "Number of pods that is wished for.", 0},
+	{"Available", "integer", "", "Number of pods there are.", 0},
+	{"Age", "string", "", "Time since creation.", 0},
+};
+static const struct kind_ops scale_ops = {.cells = scale_cells};
+const struct kind kind_scale = {
+	.group = "autoscaling",
+	.version = "v1",
+	.kind = "Scale",
+	.list_kind = "ScaleList",
+	.plural = "scales",
+	.singular = "scale",
+	.namespaced = true,
+	.columns = scale_columns,
+	.n_columns = ARRAY_SIZE(scale_columns),
+	.ops = &scale_ops,
+	.index = UINT16_MAX,
+};

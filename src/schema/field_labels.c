@@ -31,14 +31,10 @@ static const char *find_label(const struct label *table, size_t n, const json_t 
 const char *pod_field_label(const json_t *obj, const char *label)
 {
 	static const struct label table[] = {
-		{"spec.nodeName", NULL, NULL},
-		{"spec.restartPolicy", NULL, NULL},
-		{"spec.schedulerName", NULL, NULL},
-		{"spec.serviceAccountName", NULL, NULL},
-		{"spec.hostNetwork", NULL, "false"},
-		{"status.phase", NULL, NULL},
-		{"status.podIP", NULL, NULL},
-		{"status.nominatedNodeName", NULL, NULL},
+		{"spec.nodeName", NULL, NULL},	     {"spec.restartPolicy", NULL, NULL},
+		{"spec.schedulerName", NULL, NULL},  {"spec.serviceAccountName", NULL, NULL},
+		{"spec.hostNetwork", NULL, "false"}, {"status.phase", NULL, NULL},
+		{"status.podIP", NULL, NULL},	     {"status.nominatedNodeName", NULL, NULL},
 	};
 	json_t *ips;
 

@@ -19,7 +19,8 @@ static ssize_t find_by_key(const json_t *list, const char *key, const json_t *el
 	json_t *e;
 	size_t i;
 
-	json_array_foreach(list, i, e) {
+	json_array_foreach(list, i, e)
+	{
 		if (!json_object_get(e, DIRECTIVE_PATCH) && want &&
 		    json_equal(json_object_get(e, key), want))
 			return (ssize_t)i;
@@ -32,7 +33,8 @@ static bool has_scalar(const json_t *list, const json_t *v)
 	json_t *e;
 	size_t i;
 
-	json_array_foreach(list, i, e) {
+	json_array_foreach(list, i, e)
+	{
 		if (json_equal(e, v))
 			return true;
 	}
@@ -46,7 +48,8 @@ static void put_order(json_t *patch, const char *name, const char *key, const js
 	json_t *order = json_array(), *e;
 	size_t i;
 
-	json_array_foreach(to, i, e) {
+	json_array_foreach(to, i, e)
+	{
 		if (!key) {
 			json_array_append(order, e);
 			continue;
@@ -76,11 +79,12 @@ static int check_keyed(const struct diff *d, const json_t *list, const char *key
 	json_t *e;
 	size_t i;
 
-	json_array_foreach(list, i, e) {
+	json_array_foreach(list, i, e)
+	{
 		if (!json_object_get(e, key))
 			return err_set(d->err, ERR_BAD_REQUEST,
-				       "map: element %zu does not contain declared merge key: %s", i,
-				       key);
+				       "map: element %zu does not contain declared merge key: %s",
+				       i, key);
 	}
 	return 0;
 }
@@ -92,7 +96,8 @@ static int diff_keyed_changes(const struct diff *d, const struct field *f, const
 	json_t *e;
 	size_t i;
 
-	json_array_foreach(to, i, e) {
+	json_array_foreach(to, i, e)
+	{
 		ssize_t at = find_by_key(from, f->smp_key, e);
 
 		if (at < 0) {
@@ -119,7 +124,8 @@ static void diff_keyed_deletions(const struct field *f, const json_t *from, cons
 	json_t *e;
 	size_t i;
 
-	json_array_foreach(from, i, e) {
+	json_array_foreach(from, i, e)
+	{
 		if (find_by_key(to, f->smp_key, e) >= 0)
 			continue;
 		json_t *gone = json_object();
@@ -155,7 +161,8 @@ static void diff_scalar_lists(const struct diff *d, const struct field *f, const
 	json_t *e;
 	size_t i;
 
-	json_array_foreach(in, i, e) {
+	json_array_foreach(in, i, e)
+	{
 		if (!has_scalar(other, e))
 			json_array_append(out, e);
 	}
@@ -216,7 +223,8 @@ static bool lacks_a_key(const json_t *to, const json_t *from)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)from, key, v) {
+	json_object_foreach((json_t *)from, key, v)
+	{
 		if (!json_object_get(to, key))
 			return true;
 	}
@@ -228,7 +236,8 @@ static void put_retain_keys(json_t *patch, const json_t *to)
 	json_t *keys = json_array(), *v;
 	const char *key;
 
-	json_object_foreach((json_t *)to, key, v) {
+	json_object_foreach((json_t *)to, key, v)
+	{
 		if (!json_is_null(v))
 			json_array_append_new(keys, json_string(key));
 	}
@@ -243,11 +252,13 @@ static json_t *diff_maps(const struct diff *d, const struct message *m, bool ret
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)to, key, v) {
+	json_object_foreach((json_t *)to, key, v)
+	{
 		if (diff_member(d, m, key, json_object_get(from, key), v, patch) < 0)
 			return NULL;
 	}
-	json_object_foreach((json_t *)from, key, v) {
+	json_object_foreach((json_t *)from, key, v)
+	{
 		if (d->deletions && !json_object_get(to, key))
 			json_object_set_new(patch, key, json_null());
 	}
@@ -267,7 +278,8 @@ static json_t *combine_lists(const struct field *f, const json_t *into, const js
 	json_t *out = json_array(), *e;
 	size_t i;
 
-	json_array_foreach(delta, i, e) {
+	json_array_foreach(delta, i, e)
+	{
 		ssize_t at = find_by_key(into, f->smp_key, e);
 
 		if (at < 0) {
@@ -278,7 +290,8 @@ static json_t *combine_lists(const struct field *f, const json_t *into, const js
 		combine_maps(f->message, both, e);
 		json_array_append_new(out, both);
 	}
-	json_array_foreach(into, i, e) {
+	json_array_foreach(into, i, e)
+	{
 		if (json_object_get(e, DIRECTIVE_PATCH) || find_by_key(delta, f->smp_key, e) < 0)
 			json_array_append(out, e);
 	}
@@ -290,7 +303,8 @@ static void combine_maps(const struct message *m, json_t *into, const json_t *de
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)delta, key, v) {
+	json_object_foreach((json_t *)delta, key, v)
+	{
 		const struct field *f = m ? message_field(m, key) : NULL;
 		json_t *have = json_object_get(into, key);
 
@@ -309,8 +323,8 @@ json_t *patch_create_three_way(const struct message *m, const json_t *original,
 	const struct diff changes = {.deletions = false, .err = err};
 	const struct diff deletions = {.deletions = true, .err = err};
 	json_auto_t *delta = diff_maps(&changes, m, false, current, modified);
-	json_auto_t *gone = delta && original ? diff_maps(&deletions, m, false, original, modified) :
-						json_object();
+	json_auto_t *gone = delta && original ? diff_maps(&deletions, m, false, original, modified)
+					      : json_object();
 
 	if (!delta || !gone)
 		return NULL;

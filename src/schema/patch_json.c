@@ -9,10 +9,10 @@
 
 /* A location: the container, and the member name or index in it. */
 struct place {
-	json_t *in;	  /* borrowed */
-	char *name;	  /* last token, unescaped */
-	size_t index;	  /* when `in` is an array */
-	bool end;	  /* "-" */
+	json_t *in;   /* borrowed */
+	char *name;   /* last token, unescaped */
+	size_t index; /* when `in` is an array */
+	bool end;     /* "-" */
 };
 
 struct patcher {
@@ -106,8 +106,7 @@ static json_t *get_at(json_t *doc, const char *path)
 		return doc;
 	if (find_place(doc, path, &p) < 0 || p.end)
 		return NULL;
-	return json_is_object(p.in) ? json_object_get(p.in, p.name) :
-				      json_array_get(p.in, p.index);
+	return json_is_object(p.in) ? json_object_get(p.in, p.name) : json_array_get(p.in, p.index);
 }
 
 /* Steals value. */
@@ -242,8 +241,10 @@ json_t *patch_json(const json_t *obj, const json_t *patch, struct err *err)
 	size_t i;
 
 	if (!json_is_array(patch)) {
-		err_set(err, ERR_BAD_REQUEST, "error decoding patch: json: cannot unmarshal %s into "
-			"Go value of type jsonpatch.Patch", json_is_object(patch) ? "object" : "value");
+		err_set(err, ERR_BAD_REQUEST,
+			"error decoding patch: json: cannot unmarshal %s into "
+			"Go value of type jsonpatch.Patch",
+			json_is_object(patch) ? "object" : "value");
 		return NULL;
 	}
 	if (json_array_size(patch) > PATCH_MAX_OPERATIONS) {
@@ -253,7 +254,8 @@ json_t *patch_json(const json_t *obj, const json_t *patch, struct err *err)
 		return NULL;
 	}
 	pt.doc = json_deep_copy(obj);
-	json_array_foreach(patch, i, op) {
+	json_array_foreach(patch, i, op)
+	{
 		if (apply_one(&pt, op) == 0)
 			continue;
 		/* The API server hides what exactly did not fit behind this text. */

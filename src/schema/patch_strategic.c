@@ -30,7 +30,8 @@ static void go_print(struct strbuf *b, const json_t *v, unsigned depth)
 	} else if (json_is_object(v)) {
 		const char *sep = "map[";
 
-		json_object_foreach((json_t *)v, key, e) {
+		json_object_foreach((json_t *)v, key, e)
+		{
 			strbuf_addf(b, "%s%s:", sep, key);
 			go_print(b, e, depth + 1);
 			sep = " ";
@@ -39,7 +40,8 @@ static void go_print(struct strbuf *b, const json_t *v, unsigned depth)
 		strbuf_addc(b, ']');
 	} else if (json_is_array(v)) {
 		strbuf_addc(b, '[');
-		json_array_foreach(v, i, e) {
+		json_array_foreach(v, i, e)
+		{
 			strbuf_adds(b, i ? " " : "");
 			go_print(b, e, depth + 1);
 		}
@@ -102,7 +104,8 @@ static json_t *without_directives(const json_t *v)
 		if (str_eq(json_string_value(json_object_get(v, DIRECTIVE_PATCH)), "delete"))
 			return NULL;
 		out = json_object();
-		json_object_foreach((json_t *)v, key, e) {
+		json_object_foreach((json_t *)v, key, e)
+		{
 			if (!is_directive(key) && !json_is_null(e))
 				json_object_set_new(out, key, without_directives(e));
 		}
@@ -111,7 +114,8 @@ static json_t *without_directives(const json_t *v)
 	if (!json_is_array(v))
 		return json_deep_copy(v);
 	out = json_array();
-	json_array_foreach(v, i, e) {
+	json_array_foreach(v, i, e)
+	{
 		json_t *kept = without_directives(e);
 		/* {"$patch": "replace"} alone is a directive for the whole list. */
 		bool marker = json_object_get(e, DIRECTIVE_PATCH) && json_object_size(kept) == 0;
@@ -140,7 +144,8 @@ static ssize_t index_of(const json_t *list, const json_t *elem, const char *key)
 	json_t *e;
 	size_t i;
 
-	json_array_foreach(list, i, e) {
+	json_array_foreach(list, i, e)
+	{
 		if (same_element(e, elem, key))
 			return (ssize_t)i;
 	}
@@ -168,7 +173,8 @@ static struct ranked *pick(const json_t *merged, const json_t *order, bool named
 	size_t i;
 
 	*n = 0;
-	json_array_foreach(merged, i, e) {
+	json_array_foreach(merged, i, e)
+	{
 		if ((index_of(order, e, key) >= 0) == named)
 			out[(*n)++] = (struct ranked){e, index_of(rank_list, e, key)};
 	}
@@ -207,13 +213,15 @@ static json_t *merge_scalars(const json_t *orig, const json_t *patch, bool delet
 	json_t *out = json_array(), *e;
 	size_t i;
 
-	json_array_foreach(orig, i, e) {
+	json_array_foreach(orig, i, e)
+	{
 		if (delete ? index_of(patch, e, NULL) < 0 : index_of(out, e, NULL) < 0)
 			json_array_append(out, e);
 	}
 	if (delete)
 		return out;
-	json_array_foreach(patch, i, e) {
+	json_array_foreach(patch, i, e)
+	{
 		if (index_of(out, e, NULL) < 0)
 			json_array_append(out, e);
 	}
@@ -238,7 +246,8 @@ static int split_specials(struct smp *s, json_t *out, const json_t *patch, const
 	json_t *e;
 	size_t i;
 
-	json_array_foreach(patch, i, e) {
+	json_array_foreach(patch, i, e)
+	{
 		json_t *directive = json_object_get(e, DIRECTIVE_PATCH);
 		const char *what = json_string_value(directive);
 
@@ -273,7 +282,8 @@ static json_t *merge_maps_by_key(struct smp *s, const struct field *f, const jso
 	json_array_extend(out, (json_t *)orig);
 	if (split_specials(s, out, patch, key, plain) < 0)
 		return NULL;
-	json_array_foreach(plain, i, e) {
+	json_array_foreach(plain, i, e)
+	{
 		ssize_t at = index_of(out, e, key);
 
 		if (!json_object_get(e, key)) {
@@ -297,7 +307,8 @@ static bool all_maps(const json_t *list)
 	json_t *e;
 	size_t i;
 
-	json_array_foreach(list, i, e) {
+	json_array_foreach(list, i, e)
+	{
 		if (!json_is_object(e))
 			return false;
 	}
@@ -308,7 +319,7 @@ static bool all_maps(const json_t *list)
 static json_t *merge_list(struct smp *s, const struct field *f, const json_t *orig,
 			  const json_t *patch, bool delete)
 {
-	if (!delete && (!f || !f->smp_merge))
+	if (!delete &&(!f || !f->smp_merge))
 		return without_directives(patch);
 	if (spend(s, json_array_size(orig) + json_array_size(patch),
 		  json_array_size(orig) + json_array_size(patch)) < 0)
@@ -344,13 +355,15 @@ static int apply_retain_keys(struct smp *s, json_t *orig, json_t *patch)
 	if (spend(s, json_array_size(keep), json_object_size(orig) + json_object_size(patch)) < 0)
 		return -EINVAL;
 	json_object_del(patch, DIRECTIVE_RETAIN);
-	json_object_foreach(patch, key, v) {
+	json_object_foreach(patch, key, v)
+	{
 		json_auto_t *name = json_string(key);
 
 		if (!json_is_null(v) && !is_directive(key) && index_of(keep, name, NULL) < 0)
 			return bad(s, "invalid patch format of retainKeys");
 	}
-	json_object_foreach_safe(orig, tmp, key, v) {
+	json_object_foreach_safe(orig, tmp, key, v)
+	{
 		json_auto_t *name = json_string(key);
 
 		if (index_of(keep, name, NULL) < 0)
@@ -367,7 +380,8 @@ static int check_order(struct smp *s, const json_t *patch, const json_t *order, 
 
 	if (!json_array_size(order))
 		return 0;
-	json_array_foreach(patch, i, e) {
+	json_array_foreach(patch, i, e)
+	{
 		if (key && json_object_get(e, DIRECTIVE_PATCH))
 			continue;
 		while (at < json_array_size(order) &&
@@ -380,7 +394,8 @@ static int check_order(struct smp *s, const json_t *patch, const json_t *order, 
 		go_print(&o, order, 0);
 		return err_set(s->err, ERR_BAD_REQUEST,
 			       "The order in patch list:\n%s\n doesn't match $setElementOrder "
-			       "list:\n%s\n", p.s, o.s);
+			       "list:\n%s\n",
+			       p.s, o.s);
 	}
 	return 0;
 }
@@ -424,7 +439,8 @@ static int apply_orders(struct smp *s, const struct message *m, json_t *orig, js
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(patch, key, v) {
+	json_object_foreach(patch, key, v)
+	{
 		if (str_starts(key, DIRECTIVE_ORDER))
 			strv_add(&names, key);
 	}
@@ -464,9 +480,9 @@ static int merge_member(struct smp *s, const struct message *m, json_t *orig, co
 		json_object_del(orig, name);
 		return 0;
 	}
-	if (delete && !json_is_array(v))
+	if (delete &&!json_is_array(v))
 		return bad(s, "invalid patch format of deleteFromPrimitiveList");
-	if (delete && !same_type)
+	if (delete &&!same_type)
 		return 0;
 	if (!same_type) {
 		result = without_directives(v);
@@ -519,7 +535,8 @@ static json_t *merge_map(struct smp *s, const struct message *m, json_t *orig, j
 		return obey_directive(s, directive, patch);
 	if (apply_retain_keys(s, orig, patch) < 0 || apply_orders(s, m, orig, patch) < 0)
 		return NULL;
-	json_object_foreach(patch, key, v) {
+	json_object_foreach(patch, key, v)
+	{
 		if (merge_member(s, m, orig, key, v) < 0)
 			return NULL;
 	}
@@ -534,7 +551,9 @@ json_t *patch_strategic(const struct message *m, const json_t *obj, const json_t
 	if (!json_is_object(patch)) {
 		err_set(err, ERR_BAD_REQUEST,
 			"cannot unmarshal %s into Go value of type map[string]interface {}",
-			json_is_array(patch) ? "array" : json_is_string(patch) ? "string" : "number");
+			json_is_array(patch)	? "array"
+			: json_is_string(patch) ? "string"
+						: "number");
 		return NULL;
 	}
 	json_auto_t *base = json_deep_copy(obj), *own = json_deep_copy(patch);
@@ -547,7 +566,8 @@ static void merge_into(json_t *orig, const json_t *patch)
 	const char *key;
 	json_t *v, *have;
 
-	json_object_foreach((json_t *)patch, key, v) {
+	json_object_foreach((json_t *)patch, key, v)
+	{
 		if (json_is_null(v)) {
 			json_object_del(orig, key);
 			continue;

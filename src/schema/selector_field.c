@@ -48,9 +48,10 @@ static int check_label(const struct kind *k, const char *label, struct err *err)
 		return 0;
 	if (k->ops && k->ops->field_label)
 		return err_set(err, ERR_BAD_REQUEST, "field label not supported: %s", label);
-	return err_set(err, ERR_BAD_REQUEST, "\"%s\" is not a known field selector: only "
-		       "\"metadata.name\"%s", label,
-		       k->namespaced ? ", \"metadata.namespace\"" : "");
+	return err_set(err, ERR_BAD_REQUEST,
+		       "\"%s\" is not a known field selector: only "
+		       "\"metadata.name\"%s",
+		       label, k->namespaced ? ", \"metadata.namespace\"" : "");
 }
 
 /* Copies len bytes without escapes; NULL + err for a backslash that escapes nothing. */

@@ -8,8 +8,17 @@
 #define TEXT_MAX ((size_t)64 << 10)
 #define REQUIREMENTS_MAX 1024
 
-enum operator { OP_IN, OP_NOT_IN, OP_EQUALS, OP_DOUBLE_EQUALS, OP_NOT_EQUALS, OP_EXISTS,
-		OP_NOT_EXISTS, OP_GREATER, OP_LESS };
+enum operator{
+	OP_IN,
+	OP_NOT_IN,
+	OP_EQUALS,
+	OP_DOUBLE_EQUALS,
+	OP_NOT_EQUALS,
+	OP_EXISTS,
+	OP_NOT_EXISTS,
+	OP_GREATER,
+	OP_LESS
+};
 
 struct requirement {
 	char *key;
@@ -73,11 +82,13 @@ static int check_values(const char *key, enum operator op, const struct strv *va
 		    str_to_i64(v, INT64_MIN, INT64_MAX, &i) < 0)
 			return err_set(err, ERR_BAD_REQUEST,
 				       "values[%zu]: Invalid value: \"%s\": for 'Gt', 'Lt' "
-				       "operators, the value must be an integer", n, v);
+				       "operators, the value must be an integer",
+				       n, v);
 		why = valid_label_value(v);
 		if (why)
 			return err_set(err, ERR_BAD_REQUEST,
-				       "values[%zu][%s]: Invalid value: \"%s\": %s", n, key, v, why);
+				       "values[%zu][%s]: Invalid value: \"%s\": %s", n, key, v,
+				       why);
 	}
 	return 0;
 }
@@ -96,18 +107,33 @@ void label_selector_free(struct label_selector *s)
 
 /* ---- the text form -------------------------------------------------------------------------- */
 
-enum token { TOKEN_ERROR, TOKEN_END, TOKEN_CLOSE, TOKEN_COMMA, TOKEN_NOT, TOKEN_DOUBLE_EQUALS,
-	     TOKEN_EQUALS, TOKEN_GREATER, TOKEN_ID, TOKEN_IN, TOKEN_LESS, TOKEN_NOT_EQUALS,
-	     TOKEN_NOT_IN, TOKEN_OPEN };
+enum token {
+	TOKEN_ERROR,
+	TOKEN_END,
+	TOKEN_CLOSE,
+	TOKEN_COMMA,
+	TOKEN_NOT,
+	TOKEN_DOUBLE_EQUALS,
+	TOKEN_EQUALS,
+	TOKEN_GREATER,
+	TOKEN_ID,
+	TOKEN_IN,
+	TOKEN_LESS,
+	TOKEN_NOT_EQUALS,
+	TOKEN_NOT_IN,
+	TOKEN_OPEN
+};
 
 /* Longest first. */
 static const struct {
 	const char *text;
 	enum token token;
 } symbols[] = {
-	{"==", TOKEN_DOUBLE_EQUALS}, {"!=", TOKEN_NOT_EQUALS}, {"=", TOKEN_EQUALS},
-	{"!", TOKEN_NOT},	     {"(", TOKEN_OPEN},	       {")", TOKEN_CLOSE},
-	{",", TOKEN_COMMA},	     {">", TOKEN_GREATER},     {"<", TOKEN_LESS},
+	{"==", TOKEN_DOUBLE_EQUALS}, {"!=", TOKEN_NOT_EQUALS},
+	{"=", TOKEN_EQUALS},	     {"!", TOKEN_NOT},
+	{"(", TOKEN_OPEN},	     {")", TOKEN_CLOSE},
+	{",", TOKEN_COMMA},	     {">", TOKEN_GREATER},
+	{"<", TOKEN_LESS},
 };
 
 struct lexer {
@@ -157,7 +183,7 @@ static int expected(struct lexer *l, const char *what)
 	return err_set(l->err, ERR_BAD_REQUEST, "found '%s', expected: %s", l->text, what);
 }
 
-static int parse_operator(struct lexer *l, enum operator *op)
+static int parse_operator(struct lexer *l, enum operator* op)
 {
 	static const struct {
 		enum token token;
@@ -252,8 +278,8 @@ static int parse_requirement(struct lexer *l, struct label_selector *s)
 		r = parse_operator(l, &op);
 		if (r < 0)
 			return r;
-		r = op == OP_IN || op == OP_NOT_IN ? parse_values(l, &values) :
-						     parse_exact(l, &values);
+		r = op == OP_IN || op == OP_NOT_IN ? parse_values(l, &values)
+						   : parse_exact(l, &values);
 		if (r < 0)
 			return r;
 		r = check_values(key, op, &values, l->err);
@@ -325,23 +351,26 @@ static int add_expression(struct label_selector *s, const json_t *e, struct err 
 	auto_strv values = {0};
 	size_t i;
 
-	json_array_foreach(list, i, v) {
+	json_array_foreach(list, i, v)
+	{
 		if (json_is_string(v))
 			add_value(&values, json_string_value(v));
 	}
 	for (i = 0; i < ARRAY_SIZE(table) && !streq(table[i].name, name); i++)
 		;
 	if (i == ARRAY_SIZE(table))
-		return err_set(err, ERR_BAD_REQUEST, "\"%s\" is not a valid label selector operator",
-			       name);
+		return err_set(err, ERR_BAD_REQUEST,
+			       "\"%s\" is not a valid label selector operator", name);
 	if (valid_label_key(key))
 		return err_set(err, ERR_BAD_REQUEST, "key: Invalid value: \"%s\": %s", key,
 			       valid_label_key(key));
 	if (i < 2 && !values.n)
-		return err_set(err, ERR_BAD_REQUEST, "values: Invalid value: []: for 'in', 'notin' "
+		return err_set(err, ERR_BAD_REQUEST,
+			       "values: Invalid value: []: for 'in', 'notin' "
 			       "operators, values set can't be empty");
 	if (i >= 2 && values.n)
-		return err_set(err, ERR_BAD_REQUEST, "values: Invalid value: values set must be "
+		return err_set(err, ERR_BAD_REQUEST,
+			       "values: Invalid value: values set must be "
 			       "empty for exists and does not exist");
 	if (check_values(key, table[i].op, &values, err) < 0)
 		return -EINVAL;
@@ -354,7 +383,8 @@ static void add_map(struct label_selector *s, const json_t *map)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)map, key, v) {
+	json_object_foreach((json_t *)map, key, v)
+	{
 		auto_strv values = {0};
 
 		strv_add(&values, json_is_string(v) ? json_string_value(v) : "");
@@ -370,7 +400,8 @@ struct label_selector *label_selector_from_json(const json_t *sel, struct err *e
 
 	s->nothing = !json_is_object(sel);
 	add_map(s, json_object_get(sel, "matchLabels"));
-	json_array_foreach(list, i, e) {
+	json_array_foreach(list, i, e)
+	{
 		if (add_expression(s, e, err) < 0) {
 			label_selector_free(s);
 			return NULL;
@@ -390,7 +421,8 @@ struct label_selector *label_selector_from_map(const json_t *map)
 	return s;
 }
 
-/* ---- matching and formatting ------------------------------------------------------------------ */
+/* ---- matching and formatting ------------------------------------------------------------------
+ */
 
 static bool requirement_matches(const struct requirement *r, const json_t *labels)
 {
@@ -434,9 +466,9 @@ bool label_selector_matches(const struct label_selector *s, const json_t *labels
 static void format_requirement(struct strbuf *b, const struct requirement *r)
 {
 	static const char *const text[] = {
-		[OP_IN] = " in (",	    [OP_NOT_IN] = " notin (", [OP_EQUALS] = "=",
-		[OP_DOUBLE_EQUALS] = "==",  [OP_NOT_EQUALS] = "!=",   [OP_EXISTS] = "",
-		[OP_NOT_EXISTS] = "",	    [OP_GREATER] = ">",	      [OP_LESS] = "<",
+		[OP_IN] = " in (",	   [OP_NOT_IN] = " notin (", [OP_EQUALS] = "=",
+		[OP_DOUBLE_EQUALS] = "==", [OP_NOT_EQUALS] = "!=",   [OP_EXISTS] = "",
+		[OP_NOT_EXISTS] = "",	   [OP_GREATER] = ">",	     [OP_LESS] = "<",
 	};
 
 	strbuf_addf(b, "%s%s%s", r->op == OP_NOT_EXISTS ? "!" : "", r->key, text[r->op]);

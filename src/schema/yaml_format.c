@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON to YAML the way `kubectl -o yaml` prints it: block style, sorted keys, sequences not indented
- * below their key, quotes only where a plain scalar would mean something else.
+ * JSON to YAML the way `kubectl -o yaml` prints it: block style, sorted keys, sequences not
+ * indented below their key, quotes only where a plain scalar would mean something else.
  */
 #include "internal.h"
 #include <ctype.h>
@@ -13,7 +13,8 @@ static int write_cb(void *data, unsigned char *buffer, size_t size)
 	return 1;
 }
 
-/* ---- order of keys ---------------------------------------------------------------------------- */
+/* ---- order of keys ----------------------------------------------------------------------------
+ */
 
 /* Length of the run of digits at s. */
 static size_t digits(const char *s)
@@ -44,7 +45,8 @@ static int key_cmp(const void *pa, const void *pb)
 	return (unsigned char)a[i] < (unsigned char)b[i] ? -1 : 1;
 }
 
-/* ---- emitting ----------------------------------------------------------------------------------- */
+/* ---- emitting -----------------------------------------------------------------------------------
+ */
 
 static bool emit(yaml_emitter_t *em, yaml_event_t *e)
 {
@@ -96,10 +98,12 @@ static bool emit_array(yaml_emitter_t *em, const json_t *v)
 	json_t *item;
 	size_t i;
 
-	if (!yaml_sequence_start_event_initialize(&e, NULL, NULL, true, YAML_BLOCK_SEQUENCE_STYLE) ||
+	if (!yaml_sequence_start_event_initialize(&e, NULL, NULL, true,
+						  YAML_BLOCK_SEQUENCE_STYLE) ||
 	    !emit(em, &e))
 		return false;
-	json_array_foreach(v, i, item) {
+	json_array_foreach(v, i, item)
+	{
 		if (!emit_value(em, item))
 			return false;
 	}
@@ -114,8 +118,7 @@ static bool emit_object(yaml_emitter_t *em, const json_t *v)
 	json_t *member;
 	size_t n = 0;
 
-	json_object_foreach((json_t *)v, key, member)
-		keys[n++] = key;
+	json_object_foreach((json_t *)v, key, member) keys[n++] = key;
 	qsort(keys, n, sizeof(*keys), key_cmp);
 	if (!yaml_mapping_start_event_initialize(&e, NULL, NULL, true, YAML_BLOCK_MAPPING_STYLE) ||
 	    !emit(em, &e))

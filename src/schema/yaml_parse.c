@@ -61,17 +61,19 @@ static const struct {
 	const char *text;
 	enum word word;
 } words[] = {
-	{"y", WORD_TRUE},      {"Y", WORD_TRUE},      {"yes", WORD_TRUE},    {"Yes", WORD_TRUE},
-	{"YES", WORD_TRUE},    {"true", WORD_TRUE},   {"True", WORD_TRUE},   {"TRUE", WORD_TRUE},
-	{"on", WORD_TRUE},     {"On", WORD_TRUE},     {"ON", WORD_TRUE},     {"n", WORD_FALSE},
-	{"N", WORD_FALSE},     {"no", WORD_FALSE},    {"No", WORD_FALSE},    {"NO", WORD_FALSE},
-	{"false", WORD_FALSE}, {"False", WORD_FALSE}, {"FALSE", WORD_FALSE}, {"off", WORD_FALSE},
-	{"Off", WORD_FALSE},   {"OFF", WORD_FALSE},   {"", WORD_NULL},	     {"~", WORD_NULL},
-	{"null", WORD_NULL},   {"Null", WORD_NULL},   {"NULL", WORD_NULL},   {".nan", WORD_INFINITE},
-	{".NaN", WORD_INFINITE},  {".NAN", WORD_INFINITE},  {".inf", WORD_INFINITE},
-	{".Inf", WORD_INFINITE},  {".INF", WORD_INFINITE},  {"+.inf", WORD_INFINITE},
-	{"+.Inf", WORD_INFINITE}, {"+.INF", WORD_INFINITE}, {"-.inf", WORD_INFINITE},
-	{"-.Inf", WORD_INFINITE}, {"-.INF", WORD_INFINITE},
+	{"y", WORD_TRUE},	  {"Y", WORD_TRUE},	    {"yes", WORD_TRUE},
+	{"Yes", WORD_TRUE},	  {"YES", WORD_TRUE},	    {"true", WORD_TRUE},
+	{"True", WORD_TRUE},	  {"TRUE", WORD_TRUE},	    {"on", WORD_TRUE},
+	{"On", WORD_TRUE},	  {"ON", WORD_TRUE},	    {"n", WORD_FALSE},
+	{"N", WORD_FALSE},	  {"no", WORD_FALSE},	    {"No", WORD_FALSE},
+	{"NO", WORD_FALSE},	  {"false", WORD_FALSE},    {"False", WORD_FALSE},
+	{"FALSE", WORD_FALSE},	  {"off", WORD_FALSE},	    {"Off", WORD_FALSE},
+	{"OFF", WORD_FALSE},	  {"", WORD_NULL},	    {"~", WORD_NULL},
+	{"null", WORD_NULL},	  {"Null", WORD_NULL},	    {"NULL", WORD_NULL},
+	{".nan", WORD_INFINITE},  {".NaN", WORD_INFINITE},  {".NAN", WORD_INFINITE},
+	{".inf", WORD_INFINITE},  {".Inf", WORD_INFINITE},  {".INF", WORD_INFINITE},
+	{"+.inf", WORD_INFINITE}, {"+.Inf", WORD_INFINITE}, {"+.INF", WORD_INFINITE},
+	{"-.inf", WORD_INFINITE}, {"-.Inf", WORD_INFINITE}, {"-.INF", WORD_INFINITE},
 };
 
 /* Digits of the given base up to the end of s; -EINVAL, -ERANGE. */
@@ -276,13 +278,15 @@ static void count_cost(const json_t *v, size_t *cost)
 	*cost += NODE_COST + json_string_length(v);
 	if (*cost > ALIAS_MAX)
 		return;
-	json_object_foreach((json_t *)v, key, e) {
+	json_object_foreach((json_t *)v, key, e)
+	{
 		*cost += strlen(key);
 		count_cost(e, cost);
 		if (*cost > ALIAS_MAX)
 			return;
 	}
-	json_array_foreach(v, i, e) {
+	json_array_foreach(v, i, e)
+	{
 		count_cost(e, cost);
 		if (*cost > ALIAS_MAX)
 			return;
@@ -322,11 +326,13 @@ static unsigned depth_of(const json_t *v, unsigned limit)
 
 	if (!limit)
 		return 1;
-	json_object_foreach((json_t *)v, key, e) {
+	json_object_foreach((json_t *)v, key, e)
+	{
 		unsigned d = depth_of(e, limit - 1);
 		deepest = d > deepest ? d : deepest;
 	}
-	json_array_foreach(v, i, e) {
+	json_array_foreach(v, i, e)
+	{
 		unsigned d = depth_of(e, limit - 1);
 		deepest = d > deepest ? d : deepest;
 	}
@@ -382,10 +388,12 @@ static int merge_members(struct loader *l, json_t *out, json_t *v, size_t line)
 		json_object_update_missing(out, v);
 		return 0;
 	}
-	json_array_foreach(v, i, m) {
+	json_array_foreach(v, i, m)
+	{
 		if (!json_is_object(m))
-			return fail(l, line, "map merge requires map or sequence of maps as the "
-					     "value");
+			return fail(l, line,
+				    "map merge requires map or sequence of maps as the "
+				    "value");
 		json_object_update_missing(out, m);
 	}
 	if (json_is_array(v))
@@ -434,7 +442,8 @@ static json_t *load_mapping(struct loader *l, size_t line, unsigned depth)
 		if (load_member(l, &e, out, merges, depth) < 0)
 			return NULL;
 	}
-	json_array_foreach(merges, i, m) {
+	json_array_foreach(merges, i, m)
+	{
 		if (merge_members(l, out, m, line) < 0)
 			return NULL;
 	}
@@ -475,7 +484,8 @@ static json_t *load_node(struct loader *l, yaml_event_t *e, unsigned depth)
 	return v;
 }
 
-/* ---- streams ----------------------------------------------------------------------------------- */
+/* ---- streams -----------------------------------------------------------------------------------
+ */
 
 /* Reads the node of a document and its end. */
 static json_t *load_document(struct loader *l)
