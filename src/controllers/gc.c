@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Garbage collection by ownerReferences (upstream: pkg/controller/garbagecollector). Keys are
+ * "<kind index>/<namespace>/<name>". State: for every owner UID the keys of its dependents.
+ */
+#include "internal.h"
+
+struct owner {
+	struct map dependents; /* key -> owner (any non-NULL) */
+};
+struct graph {
+	struct map owners; /* uid -> struct owner */
+};
+
+static void *start(struct controller *c UNUSED)
+{
+	return xnew(struct graph);
+}
+
+static void owner_free(struct owner *o)
+{
+	map_done(&o->dependents);
+	free(o);
+}
+
+static void stop(void *state)
+{
+	struct graph *g = state;
+	size_t i = 0;
+	void *o;
+
+	while (map_next(&g->owners, &i, NULL, &o))
+		owner_free(o);
+	map_done(&g->owners);
+	free(g);
+}
+
+static char *key_of(const struct object *o)
+{
+	return xasprintf("%u/%s/%s", o->kind->index, o->ns, o->name);
+}
+
+static const struct object *object_of(const struct controller *c, const char *key)
+{
+	const char *rest = strchr(key, '/') + 1;
+	auto_free char *ns = NULL;
+	const char *name = key_split(rest, &ns);
+	unsigned long index = strtoul(key, NULL, 10);
+
+	return index < n_schema_kinds ? store_get(c->store, schema_kinds[index], ns, name) : NULL;
+}
+
+static void link_owners(struct graph *g, const json_t *obj, const char *key, bool add)
+{
+	json_t *ref;
+	size_t i;
+
+	json_array_foreach(json_at(obj, "metadata.ownerReferences"), i, ref)
+	{
+		const char *uid = json_str(ref, "uid", "");
+		struct owner *o = map_get(&g->owners, uid);
+
+		if (add && !o) {
+			o = xnew(struct owner);
+			map_put(&g->owners, uid, o);
+		}
+		if (add)
+			map_put(&o->dependents, key, o);
+		else if (o)
+			map_del(&o->dependents, key);
+		if (o && !o->dependents.n) {
+			map_del(&g->owners, uid);
+			owner_free(o);
+		}
+	}
+}
+
+static void dirty_dependents(struct controller *c, const char *uid)
+{
+	struct graph *g = c->state;
+	struct owner *o = map_get(&g->owners, uid);
+	const char *key;
+	size_t i = 0;
+
+	while (o && map_next(&o->dependents, &i, &key, NULL))
+		queue_add(&c->queue, key);
+}
+
+static void dirty_owners(struct controller *c, const json_t *obj)
+{
+	json_t *ref;
+	size_t i;
+
+	json_array_foreach(json_at(obj, "metadata.ownerReferences"), i, ref)
+	{
+		const struct object *o = store_get_uid(c->store, json_str(ref, "uid", ""));
+		auto_free char *key = o ? key_of(o) : NULL;
+
+		if (key && meta_deleting(object_json(o)))
+			queue_add(&c->queue, key);
+	}
+}
+
+static bool has_owners(const struct object *o)
+{
+	return strstr(o->text, "\"ownerReferences\"") != NULL;
+}
+
+static void on_event(struct controller *c, const struct store_event *ev)
+{
+	auto_free char *key = key_of(ev->obj);
+
+	if (ev->old && has_owners(ev->old))
+		link_owners(c->state, object_json(ev->old), key, false);
+	if (ev->type == STORE_DELETED) {
+		if (has_owners(ev->obj)) {
+			link_owners(c->state, object_json(ev->obj), key, false);
+			dirty_owners(c, object_json(ev->obj)); /* a foreground owner may wait */
+		}
+		dirty_dependents(c, ev->obj->uid);
+		return;
+	}
+	if (has_owners(ev->obj))
+		link_owners(c->state, object_json(ev->obj), key, true);
+	if (has_owners(ev->obj) || strstr(ev->obj->text, "\"deletionTimestamp\""))
+		queue_add(&c->queue, key);
+}
+
+static bool has_finalizer(const json_t *obj, const char *name)
+{
+	json_t *f;
+	size_t i;
+
+	json_array_foreach(json_at(obj, "metadata.finalizers"), i,
+			   f) if (str_eq(json_string_value(f), name)) return true;
+	return false;
+}
+
+static int update(struct controller *c, const struct object *o, json_t *obj, struct err *err)
+{
+	struct write_options w = {.precondition_uid = o->uid};
+	int r = registry_update(c->registry, o->kind, NULL, o->ns, o->name, obj, &w, NULL, NULL,
+				err);
+
+	return r == -ENOENT ? 0 : r;
+}
+
+static int drop_finalizer(struct controller *c, const struct object *o, const char *name,
+			  struct err *err)
+{
+	json_auto_t *obj = object_dup(o);
+	json_t *list = json_at(obj, "metadata.finalizers"), *f;
+	size_t i;
+
+	json_array_foreach(list, i, f) if (str_eq(json_string_value(f), name))
+		json_array_remove(list, i--);
+	if (!json_array_size(list))
+		json_drop(obj, "metadata.finalizers");
+	return update(c, o, obj, err);
+}
+
+static int drop_owner(struct controller *c, const struct object *o, const char *uid,
+		      struct err *err)
+{
+	json_auto_t *obj = object_dup(o);
+	json_t *list = json_at(obj, "metadata.ownerReferences"), *ref;
+	size_t i;
+
+	json_array_foreach(list, i, ref) if (streq(json_str(ref, "uid", ""), uid))
+		json_array_remove(list, i--);
+	if (!json_array_size(list))
+		json_drop(obj, "metadata.ownerReferences");
+	return update(c, o, obj, err);
+}
+
+static int remove_object(struct controller *c, const struct object *o, const char *propagation,
+			 struct err *err)
+{
+	struct write_options w = {.grace_seconds = -1,
+				  .precondition_uid = o->uid,
+				  .propagation = propagation,
+				  .storage = STORE_LAZY};
+	int r = registry_delete(c->registry, o->kind, o->ns, o->name, &w, NULL, NULL, err);
+
+	return r == -ENOENT ? 0 : r;
+}
+
+/* The dependents of uid as borrowed objects; caller frees the array. */
+static const struct object **dependents(struct controller *c, const char *uid, size_t *n)
+{
+	struct graph *g = c->state;
+	struct owner *o = map_get(&g->owners, uid);
+	const struct object **v = xcalloc(o ? o->dependents.n + 1 : 1, sizeof(*v));
+	const char *key;
+	size_t i = 0;
+
+	*n = 0;
+	while (o && map_next(&o->dependents, &i, &key, NULL))
+		if ((v[*n] = object_of(c, key)))
+			++*n;
+	return v;
+}
+
+static int orphan(struct controller *c, const struct object *o, struct err *err)
+{
+	size_t n;
+	const struct object **deps auto_free = dependents(c, o->uid, &n);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = drop_owner(c, deps[i], o->uid, err);
+	return r == 0 ? drop_finalizer(c, o, "orphan", err) : r;
+}
+
+static bool blocks(const json_t *dependent, const char *owner_uid)
+{
+	json_t *ref = json_find(json_at(dependent, "metadata.ownerReferences"), "uid", owner_uid);
+
+	return json_bool(ref, "blockOwnerDeletion", false);
+}
+
+/* Dependents first; the owner goes when nobody holds it any more. */
+static int foreground(struct controller *c, const struct object *o, struct err *err)
+{
+	size_t n, blocking = 0;
+	const struct object **deps auto_free = dependents(c, o->uid, &n);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		blocking += blocks(object_json(deps[i]), o->uid);
+		if (!meta_deleting(object_json(deps[i])))
+			r = remove_object(c, deps[i], "Foreground", err);
+	}
+	if (r < 0 || blocking)
+		return r;
+	return drop_finalizer(c, o, "foregroundDeletion", err);
+}
+
+enum owner_state { OWNER_ABSENT, OWNER_SOLID, OWNER_WAITING };
+
+static enum owner_state owner_state(const struct controller *c, const struct object *o,
+				    const json_t *ref)
+{
+	const struct object *owner = store_get_uid(c->store, json_str(ref, "uid", ""));
+
+	/* An owner in another namespace does not count. */
+	if (!owner || (*owner->ns && !streq(owner->ns, o->ns)))
+		return OWNER_ABSENT;
+	if (meta_deleting(object_json(owner)) &&
+	    has_finalizer(object_json(owner), "foregroundDeletion"))
+		return OWNER_WAITING;
+	return OWNER_SOLID;
+}
+
+/* Built-in groups only: an owner of a kind that is not known here may live elsewhere. */
+static bool owner_known(const json_t *ref)
+{
+	return kind_by_name(json_str(ref, "apiVersion", ""), json_str(ref, "kind", "")) != NULL;
+}
+
+static const char *own_propagation(const json_t *obj)
+{
+	if (has_finalizer(obj, "orphan"))
+		return "Orphan";
+	return has_finalizer(obj, "foregroundDeletion") ? "Foreground" : "Background";
+}
+
+static int check_owners(struct controller *c, const struct object *o, struct err *err)
+{
+	const json_t *obj = object_json(o), *refs = json_at(obj, "metadata.ownerReferences");
+	size_t i, solid = 0, waiting = 0, unknown = 0;
+	json_t *ref;
+
+	json_array_foreach(refs, i, ref)
+	{
+		enum owner_state s = owner_state(c, o, ref);
+
+		unknown += s == OWNER_ABSENT && !owner_known(ref);
+		solid += s == OWNER_SOLID;
+		waiting += s == OWNER_WAITING;
+	}
+	if (!json_array_size(refs) || meta_deleting(obj) || unknown)
+		return 0;
+	if (waiting && !solid)
+		return remove_object(c, o, "Foreground", err);
+	if (!solid)
+		return remove_object(c, o, own_propagation(obj), err);
+	json_array_foreach(refs, i,
+			   ref) if (owner_state(c, o, ref) ==
+				    OWNER_ABSENT) return drop_owner(c, o, json_str(ref, "uid", ""),
+								    err);
+	return 0;
+}
+
+static int reconcile(struct controller *c, const char *key, struct err *err)
+{
+	const struct object *o auto_clean(object) = object_ref(object_of(c, key));
+	int r = 0;
+
+	if (!o)
+		return 0;
+	if (meta_deleting(object_json(o)) && has_finalizer(object_json(o), "orphan"))
+		r = orphan(c, o, err);
+	else if (meta_deleting(object_json(o)) &&
+		 has_finalizer(object_json(o), "foregroundDeletion"))
+		r = foreground(c, o, err);
+	else
+		r = check_owners(c, o, err);
+	return r;
+}
+
+const struct controller_def gc_controller = {
+	.name = "gc", .on_event = on_event, .reconcile = reconcile, .start = start, .stop = stop};
