@@ -71,6 +71,31 @@ const struct message *message_for(const char *api_version, const char *kind);
 /* Is the word (of len bytes, any case) in the comma-separated list (NULL: empty)? */
 bool csv_has(const char *list, const char *word, size_t len);
 
+/* ---- decoding --------------------------------------------------------------------------- */
+
+/* Problems told of one object under Strict and Warn (sigs.k8s.io/json stops there too). */
+#define STRICT_ERRORS_MAX 100
+
+/* Appends a key to a dotted path; cuts the path back to len bytes. */
+void path_add(struct strbuf *b, const char *key);
+void path_cut(struct strbuf *b, size_t len);
+/* JSON text to a value; adds `duplicate field "<path>"` to dups (may be NULL: the last one wins).
+ */
+json_t *json_scan(const char *text, size_t len, struct strv *dups, struct err *err);
+/* schema_check() for what has been found already, such as duplicates: found is added to. */
+int schema_check_strict(const struct message *m, const char *what, json_t *obj,
+			enum field_validation mode, struct strv *found, struct strv *warnings,
+			struct err *err) MUST_CHECK;
+
+/* ---- defaults --------------------------------------------------------------------------- */
+
+/* The table's defaults on an object of type m. */
+void default_message(const struct message *m, json_t *obj);
+/* What every PodSpec gets, in pods and templates. */
+void default_pod_spec(json_t *spec);
+/* "Guaranteed" "Burstable" "BestEffort". */
+const char *pod_qos_class(const json_t *pod);
+
 /* ---- names: NULL when good, else the static text Kubernetes prints ---------------------- */
 
 const char *valid_path_segment(const char *s); /* names of RBAC objects */

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A JSON parser (RFC 8259) that remembers which object members came twice, and where: jansson can
+ * refuse duplicates but not name them all. Errors are worded as Go's encoding/json words them,
+ * since that is what Kubernetes users know. Nesting and the number of values are bounded.
+ */
+#include "internal.h"
+
+#define MAX_DEPTH 256
+#define MAX_VALUES 200000
+
+struct scan {
+	const char *p, *end;
+	struct strbuf path; /* of the value being read: "spec.containers[0].name" */
+	struct strv *dups;
+	size_t values;
+	int depth;
+	struct err *err;
+};
+
+static json_t *scan_value(struct scan *s);
+
+static json_t *scan_bad(struct scan *s, const char *where)
+{
+	unsigned char c;
+
+	if (s->p >= s->end) {
+		err_set(s->err, ERR_BAD_REQUEST, "unexpected end of JSON input");
+		return NULL;
+	}
+	c = (unsigned char)*s->p;
+	if (c >= 0x20 && c < 0x7f && c != '\'')
+		err_set(s->err, ERR_BAD_REQUEST, "invalid character '%c' %s", c, where);
+	else
+		err_set(s->err, ERR_BAD_REQUEST, "invalid character '\\x%02x' %s", c, where);
+	return NULL;
+}
+
+static void scan_space(struct scan *s)
+{
+	while (s->p < s->end && (*s->p == ' ' || *s->p == '\n' || *s->p == '\t' || *s->p == '\r'))
+		s->p++;
+}
+
+static int scan_hex4(struct scan *s, unsigned *ret)
+{
+	*ret = 0;
+	for (int i = 0; i < 4; i++, s->p++) {
+		const char digits[] = "0123456789abcdef";
+		char c = s->p < s->end ? *s->p : ' ';
+		const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c + 32 : c) : NULL;
+
+		if (!at) {
+			scan_bad(s, "in \\u hexadecimal character escape");
+			return -EINVAL;
+		}
+		*ret = *ret * 16 + (unsigned)(at - digits);
+	}
+	return 0;
+}
+
+static void put_utf8(struct strbuf *b, unsigned c)
+{
+	if (c < 0x80) {
+		strbuf_addc(b, (char)c);
+	} else if (c < 0x800) {
+		strbuf_addc(b, (char)(0xc0 | c >> 6));
+		strbuf_addc(b, (char)(0x80 | (c & 63)));
+	} else if (c < 0x10000) {
+		strbuf_addc(b, (char)(0xe0 | c >> 12));
+		strbuf_addc(b, (char)(0x80 | (c >> 6 & 63)));
+		strbuf_addc(b, (char)(0x80 | (c & 63)));
+	} else {
+		strbuf_addc(b, (char)(0xf0 | c >> 18));
+		strbuf_addc(b, (char)(0x80 | (c >> 12 & 63)));
+		strbuf_addc(b, (char)(0x80 | (c >> 6 & 63)));
+		strbuf_addc(b, (char)(0x80 | (c & 63)));
+	}
+}
+
+/* The four hex digits behind \u; a surrogate pair is joined, a lone half becomes U+FFFD. */
+static int scan_unicode(struct scan *s, struct strbuf *b)
+{
+	unsigned c, low;
+
+	if (scan_hex4(s, &c) < 0)
+		return -EINVAL;
+	if (c >= 0xd800 && c < 0xdc00 && s->end - s->p >= 6 && s->p[0] == '\\' && s->p[1] == 'u') {
+		const char *back = s->p;
+
+		s->p += 2;
+		if (scan_hex4(s, &low) < 0)
+			return -EINVAL;
+		if (low >= 0xdc00 && low < 0xe000)
+			c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+		else
+			s->p = back;
+	}
+	if (c >= 0xd800 && c < 0xe000)
+		c = 0xfffd;
+	if (c == 0) {
+		err_set(s->err, ERR_BAD_REQUEST, "a string holds the character U+0000");
+		return -EINVAL;
+	}
+	put_utf8(b, c);
+	return 0;
+}
+
+static int scan_escape(struct scan *s, struct strbuf *b)
+{
+	const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+	const char *at;
+
+	if (s->p >= s->end || !*s->p) {
+		scan_bad(s, "in string escape code");
+		return -EINVAL;
+	}
+	if (*s->p == 'u') {
+		s->p++;
+		return scan_unicode(s, b);
+	}
+	at = strchr(from, *s->p);
+	if (!at) {
+		scan_bad(s, "in string escape code");
+		return -EINVAL;
+	}
+	strbuf_addc(b, to[at - from]);
+	s->p++;
+	return 0;
+}
+
+/* Length of the UTF-8 sequence at p, 0 when it is malformed (RFC 3629). */
+static size_t utf8_len(const unsigned char *p, const unsigned char *end)
+{
+	size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+
+	if (n == 0 || p[0] > 0xf4 || (size_t)(end - p) < n)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+/* Reads the string whose opening quote is at p. */
+static int scan_string(struct scan *s, struct strbuf *b)
+{
+	strbuf_reset(b);
+	strbuf_adds(b, "");
+	for (s->p++; s->p < s->end && *s->p != '"';) {
+		const char *run = s->p;
+
+		while (s->p < s->end && *s->p >= 0x20 && *s->p < 0x7f && *s->p != '"' &&
+		       *s->p != '\\')
+			s->p++;
+		strbuf_add(b, run, (size_t)(s->p - run));
+		if (s->p >= s->end || *s->p == '"')
+			continue;
+		if (*s->p == '\\') {
+			s->p++;
+			if (scan_escape(s, b) < 0)
+				return -EINVAL;
+		} else if ((unsigned char)*s->p < 0x20) {
+			scan_bad(s, "in string literal");
+			return -EINVAL;
+		} else {
+			size_t n = utf8_len((const unsigned char *)s->p,
+					    (const unsigned char *)s->end);
+
+			if (n)
+				strbuf_add(b, s->p, n);
+			else
+				put_utf8(b, 0xfffd);
+			s->p += n ? n : 1;
+		}
+	}
+	if (s->p >= s->end) {
+		scan_bad(s, "");
+		return -EINVAL;
+	}
+	s->p++;
+	return 0;
+}
+
+static json_t *scan_digits(struct scan *s)
+{
+	const char *from = s->p;
+
+	while (s->p < s->end && *s->p >= '0' && *s->p <= '9')
+		s->p++;
+	return s->p == from ? scan_bad(s, "in numeric literal") : json_true();
+}
+
+static json_t *scan_number(struct scan *s)
+{
+	char text[64];
+	const char *from = s->p;
+	bool whole = true;
+	size_t len;
+
+	if (*s->p == '-')
+		s->p++;
+	if (s->p < s->end && *s->p == '0')
+		s->p++;
+	else if (!scan_digits(s))
+		return NULL;
+	if (s->p < s->end && *s->p == '.') {
+		whole = false;
+		s->p++;
+		if (!scan_digits(s))
+			return NULL;
+	}
+	if (s->p < s->end && (*s->p == 'e' || *s->p == 'E')) {
+		whole = false;
+		s->p++;
+		if (s->p < s->end && (*s->p == '+' || *s->p == '-'))
+			s->p++;
+		if (!scan_digits(s))
+			return NULL;
+	}
+	len = (size_t)(s->p - from);
+	if (len >= sizeof(text)) {
+		err_set(s->err, ERR_BAD_REQUEST, "a number has more than %zu digits", sizeof(text));
+		return NULL;
+	}
+	memcpy(text, from, len);
+	text[len] = '\0';
+	errno = 0;
+	if (whole) {
+		long long i = strtoll(text, NULL, 10);
+
+		if (errno == 0)
+			return json_integer(i);
+	}
+	return json_real(strtod(text, NULL));
+}
+
+static json_t *scan_literal(struct scan *s, const char *word, json_t *value)
+{
+	for (size_t i = 0; word[i]; i++, s->p++) {
+		char where[64];
+
+		if (s->p < s->end && *s->p == word[i])
+			continue;
+		snprintf(where, sizeof(where), "in literal %s (expecting '%c')", word, word[i]);
+		return scan_bad(s, where);
+	}
+	return value;
+}
+
+static json_t *scan_array(struct scan *s)
+{
+	json_auto_t *array = json_array();
+	size_t mark = s->path.len;
+
+	s->p++;
+	scan_space(s);
+	if (s->p < s->end && *s->p == ']') {
+		s->p++;
+		return steal_ptr(array);
+	}
+	for (;;) {
+		strbuf_addf(&s->path, "[%zu]", json_array_size(array));
+		json_t *v = scan_value(s);
+		if (!v)
+			return NULL;
+		json_array_append_new(array, v);
+		path_cut(&s->path, mark);
+		scan_space(s);
+		if (s->p < s->end && *s->p == ',') {
+			s->p++;
+			continue;
+		}
+		if (s->p < s->end && *s->p == ']')
+			break;
+		return scan_bad(s, "after array element");
+	}
+	s->p++;
+	return steal_ptr(array);
+}
+
+/* One `"key": value` into obj. */
+static int scan_member(struct scan *s, json_t *obj)
+{
+	auto_strbuf key = {0};
+	size_t mark = s->path.len;
+
+	scan_space(s);
+	if (s->p >= s->end || *s->p != '"') {
+		scan_bad(s, "looking for beginning of object key string");
+		return -EINVAL;
+	}
+	if (scan_string(s, &key) < 0)
+		return -EINVAL;
+	scan_space(s);
+	if (s->p >= s->end || *s->p != ':') {
+		scan_bad(s, "after object key");
+		return -EINVAL;
+	}
+	s->p++;
+	path_add(&s->path, key.s);
+	if (s->dups && s->dups->n < STRICT_ERRORS_MAX && json_object_get(obj, key.s)) {
+		auto_free char *text = xasprintf("duplicate field \"%s\"", s->path.s);
+
+		if (!strv_has(s->dups, text))
+			strv_take(s->dups, steal_ptr(text));
+	}
+	json_t *v = scan_value(s);
+	if (!v)
+		return -EINVAL;
+	json_object_set_new_nocheck(obj, key.s, v);
+	path_cut(&s->path, mark);
+	return 0;
+}
+
+static json_t *scan_object(struct scan *s)
+{
+	json_auto_t *obj = json_object();
+
+	s->p++;
+	scan_space(s);
+	if (s->p < s->end && *s->p == '}') {
+		s->p++;
+		return steal_ptr(obj);
+	}
+	for (;;) {
+		if (scan_member(s, obj) < 0)
+			return NULL;
+		scan_space(s);
+		if (s->p < s->end && *s->p == ',') {
+			s->p++;
+			continue;
+		}
+		if (s->p < s->end && *s->p == '}')
+			break;
+		return scan_bad(s, "after object key:value pair");
+	}
+	s->p++;
+	return steal_ptr(obj);
+}
+
+static json_t *scan_nested(struct scan *s)
+{
+	json_t *v;
+
+	if (s->depth >= MAX_DEPTH) {
+		err_set(s->err, ERR_BAD_REQUEST, "exceeded max depth");
+		return NULL;
+	}
+	s->depth++;
+	v = *s->p == '{' ? scan_object(s) : scan_array(s);
+	s->depth--;
+	return v;
+}
+
+static json_t *scan_value(struct scan *s)
+{
+	auto_strbuf text = {0};
+
+	if (++s->values > MAX_VALUES) {
+		err_set(s->err, ERR_REQUEST_TOO_LARGE, "the object holds more than %d values",
+			MAX_VALUES);
+		return NULL;
+	}
+	scan_space(s);
+	if (s->p >= s->end)
+		return scan_bad(s, "");
+	switch (*s->p) {
+	case '{':
+	case '[':
+		return scan_nested(s);
+	case '"':
+		if (scan_string(s, &text) < 0)
+			return NULL;
+		return json_stringn_nocheck(text.s, text.len);
+	case 't':
+		return scan_literal(s, "true", json_true());
+	case 'f':
+		return scan_literal(s, "false", json_false());
+	case 'n':
+		return scan_literal(s, "null", json_null());
+	case '-':
+	case '0' ... '9':
+		return scan_number(s);
+	default:
+		return scan_bad(s, "looking for beginning of value");
+	}
+}
+
+json_t *json_scan(const char *text, size_t len, struct strv *dups, struct err *err)
+{
+	struct scan s = {.p = text, .end = text + len, .dups = dups, .err = err};
+	json_auto_t *v = scan_value(&s);
+
+	strbuf_done(&s.path);
+	if (!v)
+		return NULL;
+	scan_space(&s);
+	if (s.p < s.end)
+		return scan_bad(&s, "after top-level value");
+	return steal_ptr(v);
+}
