@@ -4,7 +4,6 @@
  * (kubernetes pkg/apis/.../defaults.go, and the parts of admission that need nothing but the
  * object). All are applied on create and on every update.
  */
-#define _GNU_SOURCE /* memrchr */
 #include "internal.h"
 
 static void default_value(const struct field *f, json_t *v)

@@ -39,7 +39,8 @@ void cell_age(json_t *cells, const char *when, time_t now);
 /* Same into a buffer. */
 char *age_text(char buf[static 24], const char *when, time_t now);
 
-/* All documents of a YAML text (yaml_parse.c); duplicate keys are described in duplicates (NULL: not). */
+/* All documents of a YAML text (yaml_parse.c); duplicate keys are described in duplicates (NULL:
+ * not). */
 json_t *yaml_load(const char *text, size_t len, struct strv *duplicates, struct err *err);
 /* Would s, written plain, be read back as the same string? */
 bool yaml_plain_is_string(const char *s);

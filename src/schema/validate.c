@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Validation: metadata, then the field tables, then what the kind itself knows; all complaints
+ * together make one Invalid error.
+ */
+#include "validate.h"
+
+#define MAX_ANNOTATIONS (256 * 1024)
+
+void check_labels(struct check *c, const char *field, const json_t *labels)
+{
+	const char *key, *bad;
+	json_t *v;
+
+	json_object_foreach((json_t *)labels, key, v)
+	{
+		const char *value = json_string_value(v);
+
+		if ((bad = valid_label_key(key)))
+			check_invalid_str(c, field, key, "%s", bad);
+		if (value && (bad = valid_label_value(value)))
+			check_invalid_str(c, field, value, "%s", bad);
+	}
+}
+
+void check_annotations(struct check *c, const char *field, const json_t *annotations)
+{
+	const char *key, *bad;
+	size_t total = 0;
+	json_t *v;
+
+	json_object_foreach((json_t *)annotations, key, v)
+	{
+		auto_free char *lower = xstrdup(key);
+
+		for (char *p = lower; *p; p++)
+			if (*p >= 'A' && *p <= 'Z')
+				*p = (char)(*p + 32);
+		if ((bad = valid_label_key(lower)))
+			check_invalid_str(c, field, key, "%s", bad);
+		total += strlen(key) + json_string_length(v);
+	}
+	if (total > MAX_ANNOTATIONS)
+		check_too_long(c, field, MAX_ANNOTATIONS);
+}
+
+void check_selector(struct check *c, const char *field, const json_t *selector)
+{
+	size_t mark = check_enter(c, field);
+	json_t *e;
+
+	check_foreach(c, selector, "matchExpressions", e)
+	{
+		const char *op = json_str(e, "operator", "");
+		bool set = streq(op, "In") || streq(op, "NotIn");
+
+		if (set && json_len(e, "values") == 0)
+			check_required(c, "values",
+				       "must be specified when `operator` is 'In' or 'NotIn'");
+		else if (!set && json_len(e, "values") > 0)
+			check_forbidden(c, "values",
+					"may not be specified when `operator` is 'Exists' or "
+					"'DoesNotExist'");
+	}
+	check_leave(c, mark);
+}
+
+/* ---- metadata --------------------------------------------------------------------------- */
+
+static const char *name_error(const struct kind *k, const char *name)
+{
+	static const struct {
+		const char *rule;
+		const char *(*valid)(const char *);
+	} rules[] = {
+		{"dns1123label", valid_dns1123_label},
+		{"dns1035label", valid_dns1035_label},
+		{"pathsegment", valid_path_segment},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		if (streq(rules[i].rule, k->name_rule))
+			return rules[i].valid(name);
+	return valid_dns1123_subdomain(name);
+}
+
+static void check_names(struct check *c, const struct kind *k, const json_t *meta)
+{
+	const char *name = json_str(meta, "name", ""), *prefix = json_str(meta, "generateName", "");
+	const char *bad;
+
+	if (*prefix) {
+		auto_free char *masked = xstrdup(prefix);
+		size_t len = strlen(masked);
+
+		/* a trailing dash is made good by what is appended */
+		if (len > 1 && masked[len - 1] == '-')
+			masked[len - 1] = 'a';
+		if ((bad = name_error(k, masked)))
+			check_invalid_str(c, "generateName", prefix, "%s", bad);
+	}
+	if (!*name)
+		check_required(c, "name", "name or generateName is required");
+	else if ((bad = name_error(k, name)))
+		check_invalid_str(c, "name", name, "%s", bad);
+}
+
+static void check_owners(struct check *c, const json_t *meta)
+{
+	const char *controller = NULL;
+	json_t *owner;
+
+	check_foreach(c, meta, "ownerReferences", owner)
+	{
+		const char *name = json_str(owner, "name", "");
+
+		if (!json_bool(owner, "controller", false))
+			continue;
+		if (controller)
+			check_invalid(c, NULL, owner,
+				      "Only one reference can have Controller set to true. Found "
+				      "\"true\" in references for %s and %s",
+				      controller, name);
+		controller = name;
+	}
+}
+
+static void check_finalizers(struct check *c, const json_t *meta)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(json_object_get(meta, "finalizers"), i, v)
+	{
+		const char *name = json_string_value(v);
+		const char *bad = name ? valid_label_key(name) : NULL;
+
+		if (bad)
+			check_invalid(c, "finalizers", v, "%s", bad);
+		else if (name && !strchr(name, '/') && !streq(name, "kubernetes") &&
+			 !streq(name, "orphan") && !streq(name, "foregroundDeletion"))
+			check_invalid(c, "finalizers", v,
+				      "name is neither a standard finalizer name nor is it fully "
+				      "qualified");
+	}
+}
+
+/* An object on its way out may only lose finalizers. */
+static void check_new_finalizers(struct check *c, const json_t *meta, const json_t *old)
+{
+	auto_strbuf found = {0};
+	json_t *v, *was;
+	size_t i, j;
+
+	json_array_foreach(json_object_get(meta, "finalizers"), i, v)
+	{
+		bool known = false;
+
+		json_array_foreach(json_object_get(old, "finalizers"), j, was) known |=
+			json_equal(v, was);
+		if (!known)
+			strbuf_addf(&found, "%s\"%s\"", found.len ? ", " : "",
+				    json_string_value(v));
+	}
+	if (found.len)
+		check_forbidden(c, "finalizers",
+				"no new finalizers can be added if the object is being deleted, "
+				"found new finalizers []string{%s}",
+				found.s);
+}
+
+static void check_meta_update(struct check *c, const json_t *meta, const json_t *old)
+{
+	static const char *const fixed[] = {"name",
+					    "namespace",
+					    "uid",
+					    "creationTimestamp",
+					    "deletionTimestamp",
+					    "deletionGracePeriodSeconds"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+		check_immutable(c, fixed[i], meta, old);
+	if (json_object_get(old, "deletionTimestamp"))
+		check_new_finalizers(c, meta, old);
+}
+
+void check_metadata(struct check *c, const struct kind *k, const json_t *obj, const json_t *old)
+{
+	const json_t *meta = json_object_get(obj, "metadata");
+	size_t mark = check_enter(c, "metadata");
+
+	check_names(c, k, meta);
+	if (k->namespaced && !*meta_ns(obj))
+		check_required(c, "namespace", "");
+	else if (!k->namespaced && *meta_ns(obj))
+		check_forbidden(c, "namespace", "not allowed on this type");
+	check_annotations(c, "annotations", json_object_get(meta, "annotations"));
+	check_owners(c, meta);
+	check_finalizers(c, meta);
+	if (old)
+		check_meta_update(c, meta, json_object_get(old, "metadata"));
+	check_leave(c, mark);
+}
+
+/* ---- all together ----------------------------------------------------------------------- */
+
+/* `Deployment.apps "x" is invalid: [e1, e2]`, or without brackets for one. */
+static int invalid_error(const struct kind *k, const json_t *obj, struct err *found,
+			 struct err *err)
+{
+	auto_strbuf text = {0};
+
+	for (size_t i = 0; i < found->n_causes; i++) {
+		const struct err_cause *cause = &found->causes[i];
+
+		strbuf_addf(&text, "%s%s: %s", i ? ", " : "", cause->field, cause->message);
+	}
+	auto_free char *all = strbuf_steal(&text);
+	int r = err_set(err, ERR_INVALID, "%s%s%s \"%s\" is invalid: %s%s%s", k->kind,
+			*k->group ? "." : "", k->group, meta_name(obj),
+			found->n_causes > 1 ? "[" : "", all, found->n_causes > 1 ? "]" : "");
+	for (size_t i = 0; i < found->n_causes; i++)
+		err_cause_add(err, found->causes[i].reason, found->causes[i].field, "%s",
+			      found->causes[i].message);
+	err_about(err, k->kind, k->group, meta_name(obj));
+	return r;
+}
+
+int schema_validate(const struct kind *k, const json_t *obj, const json_t *old, struct err *err)
+{
+	auto_err found = {0};
+	struct check c = {.err = &found};
+
+	check_metadata(&c, k, obj, old);
+	check_message(&c, k->message, obj, old);
+	strbuf_done(&c.path);
+	if (k->ops && k->ops->validate)
+		k->ops->validate(obj, old, &found);
+	return found.n_causes ? invalid_error(k, obj, &found, err) : 0;
+}

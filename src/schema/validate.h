@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How validators tell what is wrong: each check_* adds one cause with the words of
+ * apimachinery/pkg/util/validation/field/errors.go. The path is that of the object being looked
+ * at; `field` names a member of it, NULL means the object itself.
+ */
+#ifndef CORACLE_SCHEMA_VALIDATE_H
+#define CORACLE_SCHEMA_VALIDATE_H
+
+#include "internal.h"
+
+struct check {
+	struct err *err;
+	struct strbuf path;
+};
+
+/* Steps into a member or list item; returns the mark for check_leave(). */
+size_t check_enter(struct check *c, const char *field);
+size_t check_item(struct check *c, const char *field, size_t i);
+void check_leave(struct check *c, size_t mark);
+
+/* Walks the array `list` below `obj` with the path following along: json_t *var is each item. */
+#define check_foreach(c, obj, field, var)                                                          \
+	for (size_t ix_##var = 0, mk_##var = check_item((c), (field), 0);                          \
+	     check_step((c), (obj), (field), ix_##var, &(var), mk_##var); ix_##var++)
+/* Helper of check_foreach(): sets *ret and the path, or restores the path and returns false. */
+bool check_step(struct check *c, const json_t *obj, const char *field, size_t i, json_t **ret,
+		size_t mark);
+
+void check_required(struct check *c, const char *field, const char *detail);
+void check_invalid(struct check *c, const char *field, const json_t *value, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
+void check_invalid_str(struct check *c, const char *field, const char *value, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
+void check_invalid_int(struct check *c, const char *field, int64_t value, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
+/* supported: comma-separated. */
+void check_unsupported(struct check *c, const char *field, const char *value,
+		       const char *supported);
+void check_duplicate(struct check *c, const char *field, const json_t *value);
+void check_duplicate_str(struct check *c, const char *field, const char *value);
+void check_forbidden(struct check *c, const char *field, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void check_not_found(struct check *c, const char *field, const char *value);
+void check_too_long(struct check *c, const char *field, size_t max);
+/* "field is immutable" unless both values (NULL: absent) are the same. */
+void check_immutable(struct check *c, const char *field, const json_t *obj, const json_t *old);
+
+/* What the field table says about v, an object of type m. old: its former state or NULL. */
+void check_message(struct check *c, const struct message *m, const json_t *v, const json_t *old);
+/* Labels, label selectors, metadata. */
+void check_labels(struct check *c, const char *field, const json_t *labels);
+void check_annotations(struct check *c, const char *field, const json_t *annotations);
+/* A metav1.LabelSelector at obj.field. */
+void check_selector(struct check *c, const char *field, const json_t *selector);
+void check_metadata(struct check *c, const struct kind *k, const json_t *obj, const json_t *old);
+
+/* A whole PodSpec; the path is at it. */
+void check_pod_spec(struct check *c, const json_t *spec);
+/* The template of a workload whose pods must always be restarted, with its selector. */
+void check_workload(struct check *c, const json_t *spec, const json_t *old_spec);
+
+bool valid_ip(const char *text); /* IPv4 or IPv6 */
+
+#endif
