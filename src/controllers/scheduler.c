@@ -178,7 +178,8 @@ static void filter(const struct controller *c, const struct object *pod, const s
 	check_fit(p, &room, why);
 }
 
-static int bind(struct controller *c, const struct object *pod, const char *node, struct err *err)
+static int bind_pod(struct controller *c, const struct object *pod, const char *node,
+		    struct err *err)
 {
 	json_auto_t *obj = object_dup(pod);
 	struct write_options w = {.precondition_uid = pod->uid, .storage = STORE_LAZY};
@@ -254,7 +255,7 @@ static int schedule(struct controller *c, const struct object *pod, struct err *
 
 		filter(c, pod, node, &why);
 		if (!why.n)
-			return bind(c, pod, node->name, err);
+			return bind_pod(c, pod, node->name, err);
 		for (size_t i = 0; i < why.n; i++)
 			strv_add(&reasons, why.v[i]);
 	}
