@@ -42,8 +42,10 @@ char *age_text(char buf[static 24], const char *when, time_t now);
 /* All documents of a YAML text (yaml_parse.c); duplicate keys are described in duplicates (NULL:
  * not). */
 json_t *yaml_load(const char *text, size_t len, struct strv *duplicates, struct err *err);
-/* Would s, written plain, be read back as the same string? */
-bool yaml_plain_is_string(const char *s);
+/* Does the text start with "{"? */
+bool yaml_is_json(const char *text, size_t len);
+/* Value of a plain scalar by its looks. NULL: it cannot be said in JSON. */
+json_t *yaml_resolve_plain(const char *s, size_t len);
 
 /* Directives of strategic merge patches. */
 #define DIRECTIVE_PATCH "$patch"

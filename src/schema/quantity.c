@@ -70,7 +70,7 @@ static int parse_suffix(const char *s, enum format *format, int *base, int *powe
 	if (*s != 'e' && *s != 'E')
 		return -EINVAL;
 	s++;
-	if (*s == '+')
+	if (*s == '+' && s[1] != '-')
 		s++;
 	if ((*s != '-' && (*s < '0' || *s > '9')) || str_to_i64(s, -1000, 1000, &exponent) < 0)
 		return -EINVAL;

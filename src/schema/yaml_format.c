@@ -45,6 +45,79 @@ static int key_cmp(const void *pa, const void *pb)
 	return (unsigned char)a[i] < (unsigned char)b[i] ? -1 : 1;
 }
 
+/* ---- what must be quoted ------------------------------------------------------------------------
+ */
+
+/* Skips 1..max digits. NULL when there are none, NULL stays NULL. */
+static const char *skip_digits(const char *s, size_t max)
+{
+	size_t n = s ? digits(s) : 0;
+
+	return n && n <= max ? s + n : NULL;
+}
+
+static const char *skip_char(const char *s, const char *set)
+{
+	return s && *s && strchr(set, *s) ? s + 1 : NULL;
+}
+
+/* The timestamps of YAML 1.1 that go-yaml reads: 2001-1-2, with a time behind T, t or a space. */
+static bool is_timestamp(const char *s)
+{
+	bool zoned;
+
+	if (digits(s) != 4)
+		return false;
+	s = skip_digits(skip_char(s + 4, "-"), 2);
+	s = skip_digits(skip_char(s, "-"), 2);
+	if (!s || !*s)
+		return s;
+	zoned = *s != ' ';
+	s = skip_digits(skip_char(s, "Tt "), 2);
+	s = skip_digits(skip_char(s, ":"), 2);
+	s = skip_digits(skip_char(s, ":"), 2);
+	if (s && *s == '.')
+		s = skip_digits(s + 1, 9);
+	if (!s || !zoned)
+		return s && !*s;
+	if (*s == 'Z')
+		return !s[1];
+	s = skip_digits(skip_char(s, "+-"), 2);
+	s = skip_digits(skip_char(s, ":"), 2);
+	return s && !*s;
+}
+
+/* "10:30": a number to base 60 for other readers of YAML 1.1. */
+static bool is_base60(const char *s)
+{
+	bool colon = false;
+
+	s += *s == '-' || *s == '+';
+	if (*s < '0' || *s > '9')
+		return false;
+	s += strspn(s, "0123456789_");
+	while (*s == ':') {
+		s++;
+		if (*s >= '0' && *s <= '5' && s[1] >= '0' && s[1] <= '9')
+			s++;
+		if (*s < '0' || *s > '9')
+			return false;
+		s++;
+		colon = true;
+	}
+	if (*s == '.')
+		s += 1 + strspn(s + 1, "0123456789_");
+	return colon && !*s;
+}
+
+/* Would s, written plain, be read back as the same string by everyone? */
+static bool plain_is_string(const char *s)
+{
+	json_auto_t *v = yaml_resolve_plain(s, strlen(s));
+
+	return json_is_string(v) && !streq(s, "<<") && !is_timestamp(s) && !is_base60(s);
+}
+
 /* ---- emitting -----------------------------------------------------------------------------------
  */
 
@@ -67,7 +140,7 @@ static bool emit_scalar(yaml_emitter_t *em, const char *s, size_t len, bool plai
 
 static bool emit_string(yaml_emitter_t *em, const char *s, size_t len)
 {
-	bool plain = yaml_plain_is_string(s);
+	bool plain = plain_is_string(s);
 	yaml_scalar_style_t style = memchr(s, '\n', len) ? YAML_LITERAL_SCALAR_STYLE
 				    : plain		 ? YAML_PLAIN_SCALAR_STYLE
 							 : YAML_DOUBLE_QUOTED_SCALAR_STYLE;

@@ -173,8 +173,7 @@ static json_t *parse_number(const char *text)
 	return json_real(d);
 }
 
-/* A plain scalar by its looks. NULL: it cannot be said in JSON. */
-static json_t *resolve_plain(const char *s, size_t len)
+json_t *yaml_resolve_plain(const char *s, size_t len)
 {
 	json_t *v;
 
@@ -198,13 +197,6 @@ static json_t *resolve_plain(const char *s, size_t len)
 			return v;
 	}
 	return json_stringn(s, len);
-}
-
-bool yaml_plain_is_string(const char *s)
-{
-	json_auto_t *v = resolve_plain(s, strlen(s));
-
-	return json_is_string(v) && !streq(s, "<<");
 }
 
 static json_t *decode_binary(const char *s, size_t len)
@@ -238,9 +230,9 @@ static json_t *load_scalar(struct loader *l, const yaml_event_t *e)
 	} else if (tag && !streq(tag, YAML_STR_TAG)) {
 		bool known = streq(tag, YAML_INT_TAG) || streq(tag, YAML_FLOAT_TAG) ||
 			     streq(tag, YAML_BOOL_TAG) || streq(tag, YAML_NULL_TAG);
-		v = known ? resolve_plain(s, len) : json_stringn(s, len);
+		v = known ? yaml_resolve_plain(s, len) : json_stringn(s, len);
 	} else if (!tag && e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
-		v = resolve_plain(s, len);
+		v = yaml_resolve_plain(s, len);
 	} else {
 		v = json_stringn(s, len);
 	}
@@ -566,7 +558,7 @@ json_t *yaml_load(const char *text, size_t len, struct strv *duplicates, struct 
 	return r < 0 ? NULL : json_incref(docs);
 }
 
-static bool starts_like_json(const char *text, size_t len)
+bool yaml_is_json(const char *text, size_t len)
 {
 	size_t i = 0;
 
@@ -578,64 +570,7 @@ static bool starts_like_json(const char *text, size_t len)
 json_t *yaml_parse_all(const char *text, size_t len, struct err *err)
 {
 	/* libyaml knows neither surrogate pairs nor all of JSON's escapes. */
-	json_t *docs = starts_like_json(text, len) ? load_json_stream(text, len) : NULL;
+	json_t *docs = yaml_is_json(text, len) ? load_json_stream(text, len) : NULL;
 
 	return docs ? docs : yaml_load(text, len, NULL, err);
-}
-
-/* One text for all problems of a strict decoding. */
-static int strict_failure(const char *what, const struct strv *problems, struct err *err)
-{
-	const char *in = strstr(what, " in version ");
-	auto_strbuf b = {0};
-
-	for (size_t i = 0; i < problems->n; i++)
-		strbuf_addf(&b, "%s%s", i ? ", " : "", problems->v[i]);
-	return err_set(err, ERR_BAD_REQUEST,
-		       "%s cannot be handled as a %.*s: strict decoding error: %s", what,
-		       (int)(in ? in - what : (ptrdiff_t)strlen(what)), what, b.s);
-}
-
-/* Hands the problems on as the mode says. */
-static int report(const char *what, enum field_validation mode, const struct strv *problems,
-		  struct strv *warnings, struct err *err)
-{
-	if (!problems->n || mode == FIELDS_IGNORE)
-		return 0;
-	if (mode == FIELDS_STRICT)
-		return strict_failure(what, problems, err);
-	for (size_t i = 0; warnings && i < problems->n; i++)
-		strv_add(warnings, problems->v[i]);
-	return 0;
-}
-
-json_t *schema_decode_yaml(const struct message *m, const char *what, const char *text, size_t len,
-			   enum field_validation mode, struct strv *warnings, struct err *err)
-{
-	json_auto_t *docs = NULL;
-	auto_strv problems = {0}, duplicates = {0};
-	json_t *obj;
-
-	if (starts_like_json(text, len))
-		return schema_decode_json(m, what, text, len, mode, warnings, err);
-	docs = yaml_load(text, len, &duplicates, err);
-	if (!docs)
-		return NULL;
-	if (json_array_size(docs) != 1 || !json_is_object(json_array_get(docs, 0))) {
-		err_set(err, ERR_BAD_REQUEST, "the body must hold one YAML document with a map");
-		return NULL;
-	}
-	if (duplicates.n) {
-		auto_strbuf b = {0};
-
-		strbuf_adds(&b, "yaml: unmarshal errors:");
-		for (size_t i = 0; i < duplicates.n; i++)
-			strbuf_addf(&b, "\n  %s", duplicates.v[i]);
-		strv_add(&problems, b.s);
-	}
-	obj = json_array_get(docs, 0);
-	if (schema_check(m, what, obj, mode == FIELDS_IGNORE ? mode : FIELDS_WARN, &problems, err) <
-	    0)
-		return NULL;
-	return report(what, mode, &problems, warnings, err) < 0 ? NULL : json_incref(obj);
 }

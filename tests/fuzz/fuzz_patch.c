@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Patches: the input is a JSON array [kind, object, patch]; all three patch types and the making
+ * of a patch run on it.
+ */
+#include <coracle/schema.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	json_auto_t *in = json_loadb((const char *)data, size, JSON_DECODE_ANY, NULL);
+	const char *kind = json_string_value(json_array_get(in, 0));
+	json_t *obj = json_array_get(in, 1), *patch = json_array_get(in, 2);
+	const struct kind *k = kind ? kind_by_word(kind) : NULL;
+	const struct message *m = k ? k->message : NULL;
+	json_auto_t *before = json_deep_copy(obj);
+	auto_err e1 = {0}, e2 = {0}, e3 = {0};
+
+	if (!json_is_object(obj) || !patch)
+		return 0;
+	json_auto_t *smp = patch_strategic(m, obj, patch, &e1);
+	json_auto_t *merged = patch_merge(obj, patch);
+	json_auto_t *six902 = patch_json(obj, patch, &e2);
+	json_auto_t *made =
+		json_is_object(patch) ? patch_create_three_way(m, obj, patch, obj, &e3) : NULL;
+	/* The object is never changed, and a failure always says why. */
+	if (!json_equal(obj, before) || (!smp && !e1.message) || (!six902 && !e2.message) ||
+	    (json_is_object(patch) && !made && !e3.message))
+		abort();
+	return 0;
+}
