@@ -104,6 +104,8 @@ int store_update(struct store *s, const struct kind *k, json_t *obj, uint64_t ex
 int store_delete(struct store *s, const struct kind *k, const char *ns, const char *name,
 		 uint64_t expect_rev, enum store_class c, store_done_fn *done, void *arg,
 		 const struct object **ret, struct err *err) MUST_CHECK;
+/* An object that is in no store (the answer of a dry run); borrowed until the end of the turn. */
+const struct object *store_detached(struct store *s, const struct kind *k, json_t *obj);
 /* Why durable writes are refused at present (disk full), or NULL. */
 const char *store_trouble(const struct store *s);
 

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Objects: one allocation each, reference counted; their parsed forms in a small LRU cache. */
+#include "internal.h"
+#include <inttypes.h>
+
+/* A parsed text takes about this many times its length in jansson's nodes. */
+#define PARSED_FACTOR 10
+#define CACHE_MAX_COST (1536 * 1024)
+
+struct stored *stored_new(struct store *s, const struct object_parts *p, int64_t id, unsigned flags)
+{
+	size_t ns = strlen(p->ns) + 1, name = strlen(p->name) + 1, uid = strlen(p->uid) + 1;
+	struct stored *o = xmalloc(sizeof(*o) + ns + name + uid + p->len + 1);
+	char *at = o->data;
+
+	*o = (struct stored){.store = s, .id = id, .refs = 1, .flags = flags};
+	list_init(&o->lru);
+	o->pub.kind = p->kind;
+	o->pub.rev = p->rev;
+	o->pub.len = p->len;
+	o->pub.ns = memcpy(at, p->ns, ns);
+	o->pub.name = memcpy(at += ns, p->name, name);
+	o->pub.uid = memcpy(at += name, p->uid, uid);
+	o->pub.text = memcpy(at += uid, p->text, p->len);
+	at[p->len] = '\0';
+	return o;
+}
+
+struct stored *stored_from_json(struct store *s, const struct kind *k, json_t *obj, uint64_t rev,
+				int64_t id, unsigned flags)
+{
+	auto_free char *text = NULL;
+	struct object_parts p = {.kind = k, .rev = rev};
+
+	json_put_strf(obj, "metadata.resourceVersion", "%" PRIu64, rev);
+	text = json_text(obj, &p.len);
+	p.ns = k->namespaced ? meta_ns(obj) : "";
+	p.name = meta_name(obj);
+	p.uid = meta_uid(obj);
+	p.text = text;
+	return stored_new(s, &p, id, flags);
+}
+
+struct stored *stored_copy(struct store *s, const struct object *from, uint64_t rev,
+			   const json_t *status)
+{
+	/* Shallow copies are enough: only members of the root and of metadata are set. */
+	json_auto_t *obj = json_copy((json_t *)(uintptr_t)object_json(from));
+
+	json_object_set_new(obj, "metadata", json_copy(json_object_get(obj, "metadata")));
+	if (status)
+		json_object_set(obj, "status", (json_t *)(uintptr_t)status);
+	return stored_from_json(s, from->kind, obj, rev, stored_of(from)->id,
+				stored_of(from)->flags);
+}
+
+struct object *object_ref(const struct object *o)
+{
+	stored_of(o)->refs++;
+	return &stored_of(o)->pub;
+}
+
+static void decref_json(void *json)
+{
+	json_decref(json);
+}
+
+static size_t cost_of(const struct stored *o)
+{
+	return o->pub.len * PARSED_FACTOR;
+}
+
+/* Takes the parsed form out of the cache; borrowers keep it until the end of the turn. */
+static void forget_json(struct stored *o)
+{
+	if (!o->json)
+		return;
+	list_del(&o->lru);
+	o->store->lru_cost -= cost_of(o);
+	loop_free_later(o->store->loop, decref_json, steal_ptr(o->json));
+}
+
+void object_unref(const struct object *obj)
+{
+	struct stored *o = stored_of(obj);
+
+	if (!o || --o->refs > 0)
+		return;
+	forget_json(o);
+	free(o);
+}
+
+static void unref_later_cb(void *o)
+{
+	object_unref(o);
+}
+
+void object_unref_later(struct store *s, const struct object *o)
+{
+	if (o)
+		loop_free_later(s->loop, unref_later_cb, stored_of(o));
+}
+
+const json_t *object_json(const struct object *obj)
+{
+	struct stored *o = stored_of(obj);
+	struct store *s = o->store;
+
+	store_touch(s);
+	if (o->json) {
+		list_del(&o->lru);
+		list_add_head(&s->lru, &o->lru);
+		return o->json;
+	}
+	o->json = json_parse(o->pub.text, o->pub.len, NULL);
+	if (!o->json)
+		abort(); /* we wrote or checked this text ourselves */
+	list_add_head(&s->lru, &o->lru);
+	s->lru_cost += cost_of(o);
+	while (s->lru_cost > CACHE_MAX_COST && s->lru.prev != &o->lru)
+		forget_json(list_entry(s->lru.prev, struct stored, lru));
+	return o->json;
+}
+
+json_t *object_dup(const struct object *o)
+{
+	if (stored_of(o)->json)
+		return json_deep_copy(stored_of(o)->json);
+	return json_parse(o->text, o->len, NULL);
+}
+
+void json_cache_clear(struct store *s)
+{
+	list_foreach (&s->lru, o, struct stored, lru)
+		forget_json(o);
+}
