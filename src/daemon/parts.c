@@ -134,12 +134,21 @@ static void stop_images(struct daemon *d)
 	image_store_close(d->images);
 }
 
+/* Daemons side by side each have a top cgroup of their own. */
+static char *cgroup_name(const struct options *o)
+{
+	char hex[65];
+
+	if (streq(o->run_dir, RUNSTATEDIR "/coracle"))
+		return xstrdup("coracle");
+	sha256_hex(o->run_dir, strlen(o->run_dir), hex);
+	return xasprintf("coracle-%.12s", hex);
+}
+
 static int start_runtime(struct daemon *d, struct err *err)
 {
 	auto_free char *sandbox = helper_program("coracle-sandbox");
-	auto_free char *cgroup = streq(d->o->bridge, "coracle0")
-					 ? xstrdup("coracle")
-					 : xasprintf("coracle-%s", d->o->bridge);
+	auto_free char *cgroup = cgroup_name(d->o);
 	struct runtime_config c = {.run_dir = d->o->run_dir,
 				   .state_dir = d->o->state_dir,
 				   .runtime = str_empty(d->o->runtime) ? NULL : d->o->runtime,
