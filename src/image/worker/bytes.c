@@ -75,6 +75,8 @@ int range_read(const struct range *r, size_t max, char **ret, struct err *err)
 		len += (size_t)n;
 	}
 	buf[len] = '\0';
+	if (strlen(buf) != len)
+		return err_set(err, ERR_INVALID, "malformed document: a NUL byte in it");
 	*ret = steal_ptr(buf);
 	return 0;
 }

@@ -30,6 +30,12 @@ static int with_content(const struct request *r,
 	return rc;
 }
 
+static int pull_in(struct content *c, const struct request *r, struct err *err)
+{
+	return pull_image(c, json_str(r->json, "ref", ""), json_str(r->json, "username", NULL),
+			  json_str(r->json, "password", NULL), err);
+}
+
 static int load_in(struct content *c, const struct request *r UNUSED, struct err *err)
 {
 	int flags = fcntl(ARCHIVE_FD, F_GETFL);
@@ -41,6 +47,11 @@ static int load_in(struct content *c, const struct request *r UNUSED, struct err
 static int preload_in(struct content *c, const struct request *r, struct err *err)
 {
 	return preload_dir(c, json_str(r->json, "source", ""), err);
+}
+
+static int do_pull(const struct request *r, struct err *err)
+{
+	return with_content(r, pull_in, err);
 }
 
 static int do_load(const struct request *r, struct err *err)
@@ -66,6 +77,7 @@ static const struct {
 	const char *name;
 	request_fn *fn;
 } modes[] = {
+	{"pull", do_pull},
 	{"load", do_load},
 	{"preload", do_preload},
 	{"collect", do_collect},
