@@ -205,6 +205,14 @@ void check_too_long(struct check *c, const char *field, size_t max)
 	add(c, "FieldValueTooLong", field, b.s);
 }
 
+void check_too_many(struct check *c, const char *field, size_t n, size_t max)
+{
+	auto_strbuf b = {0};
+
+	strbuf_addf(&b, "Too many: %zu: must have at most %zu items", n, max);
+	add(c, "FieldValueTooMany", field, b.s);
+}
+
 void check_immutable(struct check *c, const char *field, const json_t *obj, const json_t *old)
 {
 	const json_t *v = json_object_get(obj, field), *was = json_object_get(old, field);
@@ -223,21 +231,26 @@ bool valid_ip(const char *text)
 	return inet_pton(AF_INET, text, buf) == 1 || inet_pton(AF_INET6, text, buf) == 1;
 }
 
+bool csv_has_exactly(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (;;) {
+		size_t n = strcspn(list, ",");
+
+		if (n == len && memcmp(list, word, len) == 0)
+			return true;
+		if (!list[n])
+			return false;
+		list += n + 1;
+	}
+}
+
 static void rule_enum(struct check *c, const char *field, const json_t *v, const char *values)
 {
 	const char *text = json_string_value(v);
-	size_t len = text ? strlen(text) : 0;
 
-	for (const char *p = values; text;) {
-		size_t n = strcspn(p, ",");
-
-		if (n == len && memcmp(p, text, len) == 0)
-			return;
-		if (!p[n])
-			break;
-		p += n + 1;
-	}
-	if (text)
+	if (text && !csv_has_exactly(values, text))
 		check_unsupported(c, field, text, values);
 }
 

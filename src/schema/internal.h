@@ -122,7 +122,6 @@ void service_validate(const json_t *obj, const json_t *old, struct err *err);
 void endpoints_validate(const json_t *obj, const json_t *old, struct err *err);
 void configmap_validate(const json_t *obj, const json_t *old, struct err *err);
 void secret_validate(const json_t *obj, const json_t *old, struct err *err);
-void serviceaccount_validate(const json_t *obj, const json_t *old, struct err *err);
 void event_validate(const json_t *obj, const json_t *old, struct err *err);
 void replicaset_validate(const json_t *obj, const json_t *old, struct err *err);
 void deployment_validate(const json_t *obj, const json_t *old, struct err *err);

@@ -42,6 +42,7 @@ void check_duplicate_str(struct check *c, const char *field, const char *value);
 void check_forbidden(struct check *c, const char *field, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void check_not_found(struct check *c, const char *field, const char *value);
 void check_too_long(struct check *c, const char *field, size_t max);
+void check_too_many(struct check *c, const char *field, size_t n, size_t max);
 /* "field is immutable" unless both values (NULL: absent) are the same. */
 void check_immutable(struct check *c, const char *field, const json_t *obj, const json_t *old);
 
@@ -56,9 +57,11 @@ void check_metadata(struct check *c, const struct kind *k, const json_t *obj, co
 
 /* A whole PodSpec; the path is at it. */
 void check_pod_spec(struct check *c, const json_t *spec);
-/* The template of a workload whose pods must always be restarted, with its selector. */
-void check_workload(struct check *c, const json_t *spec, const json_t *old_spec);
+/* The spec of a workload whose pods must always be restarted; word: "deployment", for messages. */
+void check_workload(struct check *c, const char *word, const json_t *spec, const json_t *old_spec);
 
+/* Is the word in the comma-separated list? Case counts. */
+bool csv_has_exactly(const char *list, const char *word);
 bool valid_ip(const char *text); /* IPv4 or IPv6 */
 
 #endif
