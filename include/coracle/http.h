@@ -92,6 +92,7 @@ struct http_call_config {
 	const char *const *headers; /* name, value, name, value, ..., NULL */
 	const void *body;
 	size_t body_len;
+	bool stream_body;    /* no body here: it is written from on_drain on, sent chunked */
 	size_t max_body;     /* answer; 0: 16 MiB; ignored with on_data */
 	uint64_t timeout_us; /* whole exchange; 0: none */
 };
@@ -106,12 +107,18 @@ struct http_call_ops {
 	void (*on_data)(void *arg, const void *data, size_t len);
 	/* answer NULL: failed, why tells. The call is gone. */
 	void (*on_done)(void *arg, const struct http_answer *answer, const char *why);
+	/* With stream_body: all that was written is on its way, write more or end the body. */
+	void (*on_drain)(void *arg);
 	/* 101: the stream is the caller's; the call is gone. NULL: 101 is an error. */
 	void (*on_upgrade)(void *arg, struct stream *s);
 };
 struct http_call *http_call(struct loop *loop, const struct http_call_config *config,
 			    const struct http_call_ops *ops, void *arg, struct err *err);
 const char *http_call_header(const struct http_call *c, const char *name); /* in on_headers/on_done */
+/* All values of that name, in order; in on_headers/on_done. */
+void http_call_headers(const struct http_call *c, const char *name, struct strv *ret);
+/* One piece of a streamed body (copied); only after the first on_drain. len 0 ends the body. */
+void http_call_write(struct http_call *c, const void *data, size_t len);
 void http_call_cancel(struct http_call *c);
 
 /* ---- SPDY/3.1 sessions (draft-mbelshe-httpbis-spdy-00, the subset of moby/spdystream) ---- */

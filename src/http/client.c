@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP/1.1 client: one exchange a connection. */
 #include "internal.h"
+#include <strings.h>
 
 #define DEFAULT_MAX_BODY (16u * 1024 * 1024)
 #define INTERIM_MAX 8
@@ -17,6 +18,7 @@ struct http_call {
 	size_t max_body;
 	unsigned interim; /* 1xx answers so far */
 	bool headers_told;
+	bool streaming; /* the body is being written */
 	bool over;
 };
 
@@ -181,9 +183,18 @@ static void on_connect(void *arg)
 	strbuf_done(&c->request);
 }
 
+static void on_drain(void *arg)
+{
+	struct http_call *c = arg;
+
+	if (!c->over && c->streaming && c->ops.on_drain)
+		c->ops.on_drain(c->arg);
+}
+
 static const struct stream_ops call_ops = {
 	.on_connect = on_connect,
 	.on_data = on_data,
+	.on_drain = on_drain,
 	.on_eof = on_eof,
 	.on_close = on_close,
 };
@@ -204,11 +215,13 @@ static void format_request(struct http_call *c, const struct http_call_config *c
 		strbuf_adds(b, "Connection: close\r\n");
 	for (const char *const *h = config->headers; h && h[0]; h += 2)
 		strbuf_addf(b, "%s: %s\r\n", h[0], h[1]);
-	if (config->body_len || streq(config->method, "POST") || streq(config->method, "PUT") ||
-	    streq(config->method, "PATCH"))
+	if (config->stream_body)
+		strbuf_adds(b, "Transfer-Encoding: chunked\r\n");
+	else if (config->body_len || streq(config->method, "POST") ||
+		 streq(config->method, "PUT") || streq(config->method, "PATCH"))
 		strbuf_addf(b, "Content-Length: %zu\r\n", config->body_len);
 	strbuf_adds(b, "\r\n");
-	if (config->body_len)
+	if (config->body_len && !config->stream_body)
 		strbuf_add(b, config->body, config->body_len);
 }
 
@@ -220,6 +233,7 @@ struct http_call *http_call(struct loop *loop, const struct http_call_config *co
 	c->loop = loop;
 	c->ops = *ops;
 	c->arg = arg;
+	c->streaming = config->stream_body;
 	c->max_body = config->max_body ? config->max_body : DEFAULT_MAX_BODY;
 	http_parser_init(&c->parser, true);
 	c->parser.no_body = streq(config->method, "HEAD");
@@ -240,6 +254,29 @@ struct http_call *http_call(struct loop *loop, const struct http_call_config *co
 const char *http_call_header(const struct http_call *c, const char *name)
 {
 	return http_parser_find(&c->parser, name);
+}
+
+void http_call_headers(const struct http_call *c, const char *name, struct strv *ret)
+{
+	const char *n, *v;
+
+	for (unsigned i = 0; http_parser_header(&c->parser, i, &n, &v); i++)
+		if (strcasecmp(n, name) == 0)
+			strv_add(ret, v);
+}
+
+void http_call_write(struct http_call *c, const void *data, size_t len)
+{
+	char head[24];
+
+	if (c->over || !c->streaming)
+		return;
+	c->streaming = len > 0;
+	snprintf(head, sizeof(head), "%zx\r\n", len);
+	stream_write(c->stream, head, strlen(head));
+	if (len)
+		stream_write(c->stream, data, len);
+	stream_write(c->stream, "\r\n", 2);
 }
 
 void http_call_cancel(struct http_call *c)
