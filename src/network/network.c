@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bridge and the pods' interfaces. */
+#include "internal.h"
+#include <coracle/json.h>
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { DEFAULT_MTU = 1500, VETH_NAME_MAX = 16, HOST_ADDRESSES_MAX = 32 };
+
+struct network {
+	struct loop *loop;
+	char *bridge;
+	int bridge_index, mtu;
+	struct cidr service_cidr;
+	struct plan plan;
+	struct nl_sock *sock; /* requests in the daemon's own namespace */
+	struct masquerade *masquerade;
+	int watch_fd; /* address changes */
+	struct io *watch;
+	network_change_fn *on_change;
+	void *on_change_arg;
+	struct in_addr host[HOST_ADDRESSES_MAX]; /* last known: only real changes are told */
+	size_t n_host;
+	struct map attached; /* id -> host end's name (owned) */
+};
+
+static int write_sysctl(const char *path, const char *value)
+{
+	auto_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Pods reach the world, and each other's services, through this machine. */
+static void allow_forwarding(const struct network *n)
+{
+	auto_free char *rp = xasprintf("/proc/sys/net/ipv4/conf/%s/rp_filter", n->bridge);
+	int r = write_sysctl("/proc/sys/net/ipv4/ip_forward", "1");
+
+	if (r < 0)
+		log_warn("network: cannot switch forwarding on: %s", strerror(-r));
+	write_sysctl(rp, "2"); /* loose: services answer from addresses of their own */
+}
+
+static int bring_up(struct network *n, struct err *err)
+{
+	int lo = netlink_index(n->sock, "lo");
+	int r = netlink_add_bridge(n->sock, n->bridge, n->mtu);
+
+	if (r == 0)
+		r = n->bridge_index = netlink_index(n->sock, n->bridge);
+	if (r > 0)
+		r = netlink_set_up(n->sock, n->bridge_index);
+	if (r == 0)
+		r = netlink_add_address(n->sock, n->bridge_index, network_gateway(n),
+					n->plan.net.prefix);
+	if (r < 0)
+		return err_errno(err, -r, "bridge %s", n->bridge);
+	r = lo < 0 ? lo : netlink_set_up(n->sock, lo);
+	if (r == 0)
+		r = netlink_add_local_route(n->sock, lo, &n->service_cidr);
+	return r < 0 ? err_errno(err, -r, "route of the service addresses") : 0;
+}
+
+static void show_network(void *arg, json_t *rows)
+{
+	struct network *n = arg;
+	const char *id;
+	void *name;
+	size_t i = 0;
+
+	while (map_next(&n->attached, &i, &id, &name)) {
+		json_t *row = json_object();
+
+		json_put_str(row, "interface", name);
+		json_put_str(row, "pod", id);
+		json_array_append_new(rows, row);
+	}
+}
+
+struct network *network_open(struct loop *loop, const struct network_config *config,
+			     struct err *err)
+{
+	struct network *n = xnew(struct network);
+
+	n->loop = loop;
+	n->bridge = xstrdup(config->bridge);
+	n->mtu = config->mtu ? config->mtu : DEFAULT_MTU;
+	n->service_cidr = config->service_cidr;
+	n->watch_fd = -1;
+	plan_init(&n->plan, &config->node_cidr);
+	n->sock = netlink_open(-1);
+	if (!n->sock)
+		err_errno(err, errno, "netlink");
+	if (!n->sock || bring_up(n, err) < 0) {
+		network_close(n);
+		return NULL;
+	}
+	allow_forwarding(n);
+	if (config->masquerade)
+		n->masquerade = masquerade_start(loop, n->bridge, &config->pod_cidr);
+	show_register("interfaces", show_network, n);
+	return n;
+}
+
+static void release(struct network *n, bool remove)
+{
+	size_t i = 0;
+	void *name;
+
+	show_unregister("interfaces");
+	io_free(n->watch);
+	fd_close(n->watch_fd);
+	if (n->masquerade)
+		masquerade_stop(n->masquerade, remove);
+	if (n->sock && remove)
+		netlink_delete_link(n->sock, n->bridge);
+	if (n->sock)
+		netlink_close(n->sock);
+	while (map_next(&n->attached, &i, NULL, &name))
+		free(name);
+	map_done(&n->attached);
+	plan_done(&n->plan);
+	free(n->bridge);
+	free(n);
+}
+
+void network_close(struct network *n)
+{
+	if (n)
+		release(n, false);
+}
+
+void network_teardown(struct network *n)
+{
+	if (n)
+		release(n, true);
+}
+
+struct in_addr network_gateway(const struct network *n)
+{
+	return plan_address(&n->plan, 1);
+}
+
+const char *network_trouble(const struct network *n)
+{
+	return n->masquerade ? masquerade_trouble(n->masquerade) : NULL;
+}
+
+int network_address_take(struct network *n, struct in_addr *ret, struct err *err)
+{
+	int r = plan_take(&n->plan, ret);
+	char text[INET_ADDRSTRLEN];
+
+	if (r < 0)
+		err_set(err, ERR_INTERNAL, "no free address in %s/%u",
+			inet_ntop(AF_INET, &n->plan.net.addr, text, sizeof(text)),
+			n->plan.net.prefix);
+	return r;
+}
+
+int network_address_claim(struct network *n, struct in_addr a)
+{
+	return plan_claim(&n->plan, a);
+}
+
+void network_address_release(struct network *n, struct in_addr a)
+{
+	plan_release(&n->plan, a);
+}
+
+/* The host's end of a pod's pair: from the id, so that any daemon finds it again. */
+static void veth_name(const char *id, char name[static VETH_NAME_MAX])
+{
+	char hex[65];
+
+	sha256_hex(id, strlen(id), hex);
+	snprintf(name, VETH_NAME_MAX, "veth%.10s", hex);
+}
+
+static int configure_inside(const struct network *n, int netns_fd, struct in_addr address)
+{
+	struct nl_sock *s = netlink_open(netns_fd);
+	int lo, eth, r;
+
+	if (!s)
+		return -errno;
+	lo = netlink_index(s, "lo");
+	eth = netlink_index(s, "eth0");
+	r = lo < 0 ? lo : netlink_set_up(s, lo);
+	if (r == 0)
+		r = eth < 0 ? eth : netlink_add_address(s, eth, address, n->plan.net.prefix);
+	if (r == 0)
+		r = netlink_set_up(s, eth);
+	if (r == 0)
+		r = netlink_add_default_route(s, eth, network_gateway(n));
+	netlink_close(s);
+	return r;
+}
+
+/* The pair is there and its other end is in this namespace. */
+static bool is_attached(const struct network *n, const char *name, int netns_fd)
+{
+	struct nl_sock *s;
+	bool there;
+
+	if (netlink_index(n->sock, name) < 0)
+		return false;
+	s = netlink_open(netns_fd);
+	there = s && netlink_index(s, "eth0") > 0;
+	if (s)
+		netlink_close(s);
+	return there;
+}
+
+int network_attach(struct network *n, const char *id, int netns_fd, struct in_addr address,
+		   struct err *err)
+{
+	char name[VETH_NAME_MAX];
+	int r = 0;
+
+	veth_name(id, name);
+	if (!is_attached(n, name, netns_fd)) {
+		netlink_delete_link(n->sock, name); /* of an earlier sandbox of this pod */
+		r = netlink_add_veth(n->sock, name, n->bridge_index, netns_fd, n->mtu);
+	}
+	if (r == 0)
+		r = configure_inside(n, netns_fd, address);
+	if (r < 0) {
+		netlink_delete_link(n->sock, name);
+		return err_errno(err, -r, "network of the pod");
+	}
+	free(map_put(&n->attached, id, xstrdup(name)));
+	return 0;
+}
+
+void network_detach(struct network *n, const char *id)
+{
+	char name[VETH_NAME_MAX];
+
+	veth_name(id, name);
+	netlink_delete_link(n->sock, name); /* mostly gone already, with its namespace */
+	free(map_del(&n->attached, id));
+}
+
+struct prune {
+	struct strv keep, drop;
+};
+
+static void on_port(void *arg, const char *name)
+{
+	struct prune *p = arg;
+
+	if (str_starts(name, "veth") && !strv_has(&p->keep, name))
+		strv_add(&p->drop, name);
+}
+
+void network_prune(struct network *n, const char *const *ids, size_t n_ids)
+{
+	struct prune p = {0};
+
+	for (size_t i = 0; i < n_ids; i++) {
+		char name[VETH_NAME_MAX];
+
+		veth_name(ids[i], name);
+		strv_add(&p.keep, name);
+	}
+	netlink_each_port(n->sock, n->bridge_index, on_port, &p);
+	for (size_t i = 0; i < p.drop.n; i++)
+		netlink_delete_link(n->sock, p.drop.v[i]);
+	strv_done(&p.keep);
+	strv_done(&p.drop);
+}
+
+size_t network_host_addresses(const struct network *n, struct in_addr *ret, size_t max)
+{
+	return (size_t)netlink_addresses(n->sock, n->bridge_index, ret, max);
+}
+
+static void on_addresses(void *arg, int fd, unsigned what UNUSED)
+{
+	struct network *n = arg;
+	struct in_addr now[HOST_ADDRESSES_MAX];
+	char buf[8192];
+	size_t count;
+
+	while (recv(fd, buf, sizeof(buf), 0) > 0)
+		; /* which one changed does not matter: all are read again */
+	count = network_host_addresses(n, now, HOST_ADDRESSES_MAX);
+	if (count == n->n_host && !memcmp(now, n->host, count * sizeof(*now)))
+		return;
+	memcpy(n->host, now, count * sizeof(*now));
+	n->n_host = count;
+	n->on_change(n->on_change_arg);
+}
+
+void network_watch_addresses(struct network *n, network_change_fn *fn, void *arg)
+{
+	n->on_change = fn;
+	n->on_change_arg = arg;
+	n->n_host = network_host_addresses(n, n->host, HOST_ADDRESSES_MAX);
+	if (n->watch)
+		return;
+	n->watch_fd = netlink_watch_addresses();
+	if (n->watch_fd >= 0)
+		n->watch = io_new(n->loop, n->watch_fd, IO_READ, on_addresses, n);
+	else
+		log_warn("network: address changes are not seen: %s", strerror(-n->watch_fd));
+}

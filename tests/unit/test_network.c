@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan anywhere; bridge, pairs and routes with real netlink in a namespace of the test's own.
+ */
+#include "internal.h"
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void test_cidr(void **state UNUSED)
+{
+	static const char *const bad[] = {"",	 "10.0.0.0",	"10.0.0.0/33", "10.0.0/8",
+					  "x/8", "10.0.0.0/-1", "10.0.0.0/8x"};
+	struct cidr c;
+	struct in_addr in, out;
+
+	assert_int_equal(cidr_parse("10.42.7.9/16", &c), 0);
+	assert_string_equal(inet_ntoa(c.addr), "10.42.0.0");
+	inet_pton(AF_INET, "10.42.255.255", &in);
+	inet_pton(AF_INET, "10.43.0.0", &out);
+	assert_true(cidr_contains(&c, in) && !cidr_contains(&c, out));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(cidr_parse(bad[i], &c), -EINVAL);
+}
+
+static void test_plan(void **state UNUSED)
+{
+	struct cidr net;
+	struct plan p;
+	struct in_addr a, first;
+
+	assert_int_equal(cidr_parse("10.42.0.0/29", &net), 0);
+	plan_init(&p, &net);
+	assert_int_equal(plan_take(&p, &first), 0);
+	assert_string_equal(inet_ntoa(first), "10.42.0.2");
+	plan_release(&p, first);
+	assert_int_equal(plan_take(&p, &a), 0); /* not the one just given back */
+	assert_string_equal(inet_ntoa(a), "10.42.0.3");
+	assert_int_equal(plan_claim(&p, a), -EEXIST);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(plan_take(&p, &a), 0);
+	assert_int_equal(a.s_addr, first.s_addr); /* comes round */
+	assert_int_equal(plan_take(&p, &a), -ENOSPC);
+	plan_release(&p, plan_address(&p, 1)); /* the bridge's is never free */
+	assert_int_equal(plan_take(&p, &a), -ENOSPC);
+	inet_pton(AF_INET, "192.168.0.1", &a);
+	assert_int_equal(plan_claim(&p, a), -EEXIST);
+	plan_done(&p);
+}
+
+/* A network namespace with a process of its own that waits; the caller ends it. */
+static int new_netns(void)
+{
+	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd;
+
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(setns(home, CLONE_NEWNET), 0);
+	close(home);
+	return fd;
+}
+
+static struct network_config test_config(void)
+{
+	struct network_config c = {.bridge = "cortest0"};
+
+	assert_int_equal(cidr_parse("10.42.0.0/16", &c.pod_cidr), 0);
+	assert_int_equal(cidr_parse("10.42.0.0/24", &c.node_cidr), 0);
+	assert_int_equal(cidr_parse("10.43.0.0/16", &c.service_cidr), 0);
+	return c;
+}
+
+static int socket_in(int netns, int type)
+{
+	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd;
+
+	assert_int_equal(setns(netns, CLONE_NEWNET), 0);
+	fd = socket(AF_INET, type, 0);
+	assert_int_equal(setns(home, CLONE_NEWNET), 0);
+	close(home);
+	return fd;
+}
+
+/* From inside the pod, the service range is reached on the host. */
+static void check_reaches_service(int netns)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(8080)};
+	int server = socket(AF_INET, SOCK_STREAM, 0), client = socket_in(netns, SOCK_STREAM);
+	struct timeval limit = {.tv_sec = 10};
+	char buf[8] = "";
+	int c, one = 1;
+
+	setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	inet_pton(AF_INET, "10.43.7.7", &sa.sin_addr);
+	assert_int_equal(bind(server, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(server, 1), 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	c = accept(server, NULL, NULL);
+	assert_int_equal(write(c, "hi", 2), 2);
+	assert_int_equal(read(client, buf, sizeof(buf)), 2);
+	close(c);
+	close(client);
+	close(server);
+}
+
+static void real_netlink(void)
+{
+	struct loop *loop = loop_new();
+	struct network_config c = test_config();
+	auto_err err = {0};
+	struct network *n = network_open(loop, &c, &err);
+	struct in_addr a, host[4];
+	int netns = new_netns();
+	const char *keep[] = {"pod-1"};
+
+	assert_non_null(n);
+	assert_int_equal(network_address_take(n, &a, &err), 0);
+	assert_int_equal(network_attach(n, "pod-1", netns, a, &err), 0);
+	assert_int_equal(network_attach(n, "pod-1", netns, a, &err), 0); /* idempotent */
+	check_reaches_service(netns);
+	network_close(n);
+
+	n = network_open(loop, &c, &err); /* a later daemon adopts what is there */
+	assert_non_null(n);
+	assert_int_equal(network_attach(n, "pod-1", netns, a, &err), 0);
+	network_prune(n, keep, 1);
+	check_reaches_service(netns);
+	network_prune(n, NULL, 0);
+	assert_int_equal(network_host_addresses(n, host, 4), 0);
+	network_detach(n, "pod-1");
+	network_teardown(n);
+	close(netns);
+	loop_free(loop);
+}
+
+static void test_real_netlink(void **state UNUSED)
+{
+	int status;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip();
+	pid = fork();
+	if (pid == 0) {
+		if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
+			_exit(2);
+		real_netlink();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cidr),
+		cmocka_unit_test(test_plan),
+		cmocka_unit_test(test_real_netlink),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
