@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The module: listeners, and the way of every request from its arrival to its handler. */
+#include "internal.h"
+
+#include <sys/stat.h>
+
+struct counter {
+	uint64_t n;
+};
+
+/* ---- calls ------------------------------------------------------------------------------- */
+
+static void call_free(void *p)
+{
+	struct call *c = p;
+
+	target_done(&c->target);
+	user_done(&c->user);
+	strv_done(&c->warnings);
+	free(c);
+}
+
+void call_forget(struct call *c)
+{
+	if (c->over)
+		return;
+	c->over = true;
+	c->req = NULL;
+	list_del(&c->node);
+	loop_free_later(c->api->loop, call_free, c);
+}
+
+static void on_request_gone(void *arg)
+{
+	struct call *c = arg;
+
+	c->req = NULL;
+	if (c->on_gone)
+		c->on_gone(c);
+	else
+		call_forget(c);
+}
+
+static struct call *call_new(struct api *a, struct http_request *req)
+{
+	struct call *c = xnew(struct call);
+
+	c->api = a;
+	c->req = req;
+	c->since = loop_now(a->loop);
+	list_add_tail(&a->calls, &c->node);
+	http_request_on_gone(req, on_request_gone, c);
+	return c;
+}
+
+/* ---- permission -------------------------------------------------------------------------- */
+
+static void forbid(struct call *c)
+{
+	const struct kind *k = c->target.kind;
+	auto_free char *where = NULL;
+	auto_err err = {0};
+	char res[API_VERSION_MAX];
+
+	if (*c->route->path != '@' || !k) {
+		call_reply_error(c, ERR_FORBIDDEN, "forbidden: User \"%s\" cannot %s path \"%s\"",
+				 c->user.name, c->route->verb, http_path(c->req));
+		return;
+	}
+	where = c->target.ns ? xasprintf("in the namespace \"%s\"", c->target.ns)
+			     : xstrdup("at the cluster scope");
+	auto_free char *about = c->target.name ? xasprintf(" \"%s\"", c->target.name) : xstrdup("");
+	auto_free char *sub = c->target.sub ? xasprintf("/%s", c->target.sub) : xstrdup("");
+
+	err_set(&err, ERR_FORBIDDEN,
+		"%s%s is forbidden: User \"%s\" cannot %s resource \"%s%s\" in API group \"%s\" %s",
+		kind_resource(k, res), about, c->user.name, c->route->verb, k->plural, sub, k->group,
+		where);
+	call_reply_err(c, &err);
+}
+
+static bool permitted(struct call *c)
+{
+	switch (c->route->permission) {
+	case ALLOW_ALL:
+		return true;
+	case ALLOW_AUTHENTICATED:
+		return !c->user.anonymous;
+	case ALLOW_ADMIN:
+		return c->user.admin;
+	}
+	return false;
+}
+
+/* ---- requests ---------------------------------------------------------------------------- */
+
+static void route_failed(struct call *c, enum route_result result)
+{
+	if (result == ROUTE_NO_METHOD)
+		call_reply_error(c, ERR_METHOD_NOT_ALLOWED,
+				 "the server does not allow this method on the requested resource");
+	else if (c->target.plural)
+		call_reply_error(c, ERR_NOT_FOUND, "the server could not find the requested resource");
+	else
+		call_reply_text(c, 404, "404 page not found\n");
+}
+
+static void on_request(void *arg, struct http_request *req)
+{
+	struct api *a = arg;
+	struct call *c = call_new(a, req);
+
+	auth_user(a, req, &c->user);
+	if (!target_parse(http_path(req), &c->target))
+		target_done(&c->target);
+	enum route_result found =
+		route_find(http_method(req), http_path(req), &c->target, &c->route);
+
+	if (c->user.anonymous && (found != ROUTE_FOUND || !permitted(c))) {
+		call_reply_error(c, ERR_UNAUTHORIZED, "Unauthorized");
+		return;
+	}
+	if (found != ROUTE_FOUND) {
+		route_failed(c, found);
+		return;
+	}
+	log_debug("api: %s %s %s", c->user.name, http_method(req), http_path(req));
+	if (!permitted(c)) {
+		forbid(c);
+		return;
+	}
+	bool object = *c->route->path == '@';
+
+	c->accept = accept_parse(req, object ? ACCEPT_OBJECT : ACCEPT_PLAIN);
+	c->route->handle(c);
+}
+
+/* Asked before the user is known to be allowed: the handler refuses without reading then. */
+static bool is_streaming(void *arg UNUSED, const struct http_request *req)
+{
+	const struct target none = {0};
+	const struct route *r;
+
+	return str_starts(http_path(req), "/coracle/") &&
+	       route_find(http_method(req), http_path(req), &none, &r) == ROUTE_FOUND &&
+	       r->streaming;
+}
+
+void api_count(struct api *a, const char *verb, int code)
+{
+	char key[64];
+
+	snprintf(key, sizeof(key), "%s %d", verb, code);
+	struct counter *n = map_get(&a->counters, key);
+
+	if (!n) {
+		n = xnew(struct counter);
+		map_put(&a->counters, key, n);
+	}
+	n->n++;
+}
+
+void session_add(struct api *a, struct api_session *s, void (*close)(struct api_session *s))
+{
+	s->close = close;
+	list_add_tail(&a->sessions, &s->node);
+}
+
+/* ---- show -------------------------------------------------------------------------------- */
+
+static void show_requests(void *arg, json_t *rows)
+{
+	struct api *a = arg;
+
+	list_foreach (&a->calls, c, struct call, node) {
+		json_t *row = json_object();
+
+		json_put_str(row, "verb", c->route ? c->route->verb : "");
+		json_put_str(row, "path", c->req ? http_path(c->req) : "(client gone)");
+		json_put_str(row, "user", c->user.name ? c->user.name : "");
+		json_put_int(row, "seconds",
+			     (int64_t)(mono_sub(loop_now(a->loop), c->since) / USEC_PER_SEC));
+		json_put_int(row, "backlog", c->req ? (int64_t)http_respond_backlog(c->req) : 0);
+		json_array_append_new(rows, row);
+	}
+}
+
+/* ---- starting and stopping --------------------------------------------------------------- */
+
+static void config_copy(struct api_config *dst, const struct api_config *src)
+{
+	*dst = *src;
+	dst->socket_path = xstrdup_null(src->socket_path);
+	dst->listen = xstrdup_null(src->listen);
+	dst->pki_dir = xstrdup_null(src->pki_dir);
+	dst->node_name = xstrdup_null(src->node_name);
+	dst->service_ip = xstrdup_null(src->service_ip);
+	dst->git_version = xstrdup(src->git_version ? src->git_version : "v1.33.0");
+}
+
+static void config_done(struct api_config *c)
+{
+	free((char *)(uintptr_t)c->socket_path);
+	free((char *)(uintptr_t)c->listen);
+	free((char *)(uintptr_t)c->pki_dir);
+	free((char *)(uintptr_t)c->node_name);
+	free((char *)(uintptr_t)c->service_ip);
+	free((char *)(uintptr_t)c->git_version);
+}
+
+static int listen_local(struct api *a, struct err *err)
+{
+	struct http_server_config c = {
+		.listen.unix_gid = a->config.socket_gid,
+		.listen.unix_mode = 0660,
+		.on_request = on_request,
+		.is_streaming = is_streaming,
+		.arg = a,
+	};
+
+	if (addr_parse(a->config.socket_path, &c.listen.addr) < 0)
+		return err_set(err, ERR_BAD_REQUEST, "malformed socket path %s",
+			       a->config.socket_path);
+	a->local = http_server_new(a->loop, &c, err);
+	return a->local ? 0 : -EIO;
+}
+
+static int load_token(struct api *a, struct err *err)
+{
+	auto_free char *path = path_join(a->config.pki_dir, "token"), *text = NULL;
+	size_t len;
+	int rc = file_read(path, 4096, &text, &len);
+
+	if (rc < 0)
+		return err_errno(err, -rc, "cannot read %s", path);
+	text[strcspn(text, "\r\n")] = '\0';
+	a->token = steal_ptr(text);
+	return 0;
+}
+
+static int listen_secure(struct api *a, struct err *err)
+{
+	auto_free char *cert = path_join(a->config.pki_dir, "server.crt");
+	auto_free char *key = path_join(a->config.pki_dir, "server.key");
+	auto_free char *ca = path_join(a->config.pki_dir, "ca.crt");
+	struct tls_config t = {.server = true, .cert_file = cert, .key_file = key, .ca_file = ca};
+	struct http_server_config c = {
+		.on_request = on_request, .is_streaming = is_streaming, .arg = a};
+
+	if (addr_parse(a->config.listen, &c.listen.addr) < 0)
+		return err_set(err, ERR_BAD_REQUEST, "malformed listen address %s",
+			       a->config.listen);
+	int rc = load_token(a, err);
+
+	if (rc < 0)
+		return rc;
+	a->tls = tls_new(&t, err);
+	if (!a->tls)
+		return -EIO;
+	c.tls = a->tls;
+	a->secure = http_server_new(a->loop, &c, err);
+	return a->secure ? 0 : -EIO;
+}
+
+static int start(struct api *a, struct err *err)
+{
+	int rc = pki_prepare(a->config.pki_dir, a->config.node_name, a->config.service_ip,
+			     a->config.listen, err);
+
+	if (rc == 0 && a->config.socket_path)
+		rc = listen_local(a, err);
+	if (rc == 0 && a->config.listen)
+		rc = listen_secure(a, err);
+	return rc;
+}
+
+struct api *api_new(struct loop *loop, struct registry *registry, const struct api_config *config,
+		    struct err *err)
+{
+	struct api *a = xnew(struct api);
+
+	a->loop = loop;
+	a->registry = registry;
+	a->store = registry_store(registry);
+	list_init(&a->calls);
+	list_init(&a->sessions);
+	config_copy(&a->config, config);
+	show_register("requests", show_requests, a);
+	if (start(a, err) < 0) {
+		err_wrap(err, -EIO, "cannot start the API");
+		api_free(a);
+		return NULL;
+	}
+	return a;
+}
+
+static void api_bury(void *p)
+{
+	struct api *a = p;
+	const char *key;
+	void *value;
+	size_t i = 0;
+
+	while (map_next(&a->counters, &i, &key, &value))
+		free(value);
+	map_done(&a->counters);
+	for (i = 0; i < a->n_ready; i++)
+		free(a->ready[i].why);
+	free(a->token);
+	config_done(&a->config);
+	free(a);
+}
+
+void api_free(struct api *a)
+{
+	if (!a)
+		return;
+	show_unregister("requests");
+	http_server_free(a->local);
+	http_server_free(a->secure);
+	list_foreach (&a->sessions, s, struct api_session, node)
+		s->close(s);
+	if (a->tls)
+		tls_unref(a->tls);
+	loop_free_later(a->loop, api_bury, a);
+}
+
+int api_addr(const struct api *a, struct addr *ret)
+{
+	return a->secure ? http_server_addr(a->secure, ret) : -ENOENT;
+}
+
+void api_set_ready(struct api *a, const char *name, const char *why)
+{
+	size_t i = 0;
+
+	while (i < a->n_ready && !streq(a->ready[i].name, name))
+		i++;
+	if (i == ARRAY_SIZE(a->ready))
+		return;
+	if (i == a->n_ready)
+		a->ready[a->n_ready++].name = name;
+	free(a->ready[i].why);
+	a->ready[i].why = xstrdup_null(why);
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Query parameters and request bodies: JSON, YAML, protobuf; the options of writes. */
+#include "internal.h"
+
+#include <strings.h>
+
+#define DELETE_OPTIONS_MESSAGE "DeleteOptions"
+
+/* strconv.ParseBool; anything else is false. Clients send true, True and 1. */
+bool call_bool(const struct call *c, const char *name)
+{
+	static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"};
+	auto_free char *v = http_param(c->req, name);
+
+	for (size_t i = 0; v && i < ARRAY_SIZE(yes); i++)
+		if (streq(v, yes[i]))
+			return true;
+	return false;
+}
+
+int call_int(const struct call *c, const char *name, int64_t min, int64_t max, int64_t fallback,
+	     int64_t *ret, struct err *err)
+{
+	auto_free char *v = http_param(c->req, name);
+
+	*ret = fallback;
+	if (str_empty(v))
+		return 0;
+	if (str_to_i64(v, min, max, ret) < 0)
+		return err_set(err, ERR_BAD_REQUEST, "unable to parse query parameter %s: "
+						     "invalid value \"%s\"", name, v);
+	return 0;
+}
+
+int call_validation(struct call *c, enum field_validation *ret, struct err *err)
+{
+	auto_free char *v = http_param(c->req, "fieldValidation");
+
+	*ret = FIELDS_WARN;
+	if (str_empty(v) || streq(v, "Warn"))
+		return 0;
+	if (streq(v, "Strict"))
+		*ret = FIELDS_STRICT;
+	else if (streq(v, "Ignore"))
+		*ret = FIELDS_IGNORE;
+	else
+		return err_set(err, ERR_INVALID,
+			       "fieldValidation: Unsupported value: \"%s\": supported values: "
+			       "\"Ignore\", \"Strict\", \"Warn\"",
+			       v);
+	return 0;
+}
+
+/* kind and apiVersion of a body must be those of the URL, or absent. */
+static int check_type(json_t *obj, const char *api_version, const char *kind, struct err *err)
+{
+	const char *v = json_str(obj, "apiVersion", ""), *k = json_str(obj, "kind", "");
+
+	if (*v && !streq(v, api_version))
+		return err_set(err, ERR_BAD_REQUEST,
+			       "the API version in the data (%s) does not match the expected API "
+			       "version (%s)",
+			       v, api_version);
+	if (*k && !streq(k, kind))
+		return err_set(err, ERR_BAD_REQUEST,
+			       "the kind in the data (%s) does not match the expected kind (%s)", k,
+			       kind);
+	json_put_str(obj, "apiVersion", api_version);
+	json_put_str(obj, "kind", kind);
+	return 0;
+}
+
+enum body_format { BODY_JSON, BODY_YAML, BODY_PROTOBUF, BODY_UNKNOWN };
+
+static enum body_format body_format(const struct call *c)
+{
+	static const struct {
+		const char *type;
+		enum body_format format;
+	} types[] = {
+		{"", BODY_JSON},
+		{"application/json", BODY_JSON},
+		{"application/yaml", BODY_YAML},
+		{"application/vnd.kubernetes.protobuf", BODY_PROTOBUF},
+	};
+	char type[64];
+
+	content_type(c->req, type);
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (streq(types[i].type, type))
+			return types[i].format;
+	return BODY_UNKNOWN;
+}
+
+/* Objects without a table: whatever JSON says. */
+static json_t *untyped(enum body_format format, const char *text, size_t len, struct err *err)
+{
+	if (format != BODY_YAML)
+		return json_parse(text, len, err);
+	json_auto_t *docs = yaml_parse_all(text, len, err);
+
+	if (!docs)
+		return NULL;
+	if (json_array_size(docs) != 1) {
+		err_set(err, ERR_BAD_REQUEST, "the body must hold one document");
+		return NULL;
+	}
+	return json_incref(json_array_get(docs, 0));
+}
+
+static json_t *decode(struct call *c, const struct message *m, const char *what,
+		      struct err *err)
+{
+	enum field_validation mode;
+	enum body_format format = body_format(c);
+	size_t len;
+	const char *text = http_body(c->req, &len);
+
+	if (call_validation(c, &mode, err) < 0)
+		return NULL;
+	switch (format) {
+	case BODY_PROTOBUF:
+		return schema_decode_protobuf(m, text, len, err);
+	case BODY_JSON:
+	case BODY_YAML:
+		if (!m)
+			return untyped(format, text, len, err);
+		if (format == BODY_YAML)
+			return schema_decode_yaml(m, what, text, len, mode, &c->warnings, err);
+		return schema_decode_json(m, what, text, len, mode, &c->warnings, err);
+	case BODY_UNKNOWN:
+		break;
+	}
+	err_set(err, ERR_UNSUPPORTED_MEDIA_TYPE,
+		"the body of the request was in an unknown format - accepted media types include: "
+		"application/json, application/yaml, application/vnd.kubernetes.protobuf");
+	return NULL;
+}
+
+json_t *call_body(struct call *c, const struct message *m, const char *api_version,
+		  const char *kind, struct err *err)
+{
+	const char *slash = strrchr(api_version, '/');
+	auto_free char *what = xasprintf("%s in version \"%s\"", kind,
+					 slash ? slash + 1 : api_version);
+	json_auto_t *obj = decode(c, m, what, err);
+
+	if (!obj)
+		return NULL;
+	if (!json_is_object(obj)) {
+		err_set(err, ERR_BAD_REQUEST, "the body of the request must be an object");
+		return NULL;
+	}
+	if (check_type(obj, api_version, kind, err) < 0)
+		return NULL;
+	return steal_ptr(obj);
+}
+
+static int check_dry_run(const char *v, bool *ret, struct err *err)
+{
+	if (!streq(v, "All"))
+		return err_set(err, ERR_INVALID,
+			       "dryRun: Unsupported value: \"%s\": supported values: \"All\"", v);
+	*ret = true;
+	return 0;
+}
+
+int call_dry_run(struct call *c, bool *ret, struct err *err)
+{
+	auto_strv values = {0};
+	int rc = 0;
+
+	*ret = false;
+	http_params(c->req, "dryRun", &values);
+	for (size_t i = 0; i < values.n && rc == 0; i++)
+		if (*values.v[i])
+			rc = check_dry_run(values.v[i], ret, err);
+	return rc;
+}
+
+/* ---- DeleteOptions ----------------------------------------------------------------------- */
+
+static json_t *delete_body(struct call *c, struct err *err)
+{
+	size_t len;
+
+	http_body(c->req, &len);
+	if (len == 0)
+		return json_object();
+	json_t *body = decode(c, NULL, DELETE_OPTIONS_MESSAGE, err);
+
+	if (body && !json_is_object(body)) {
+		json_decref(body);
+		err_set(err, ERR_BAD_REQUEST, "DeleteOptions must be an object");
+		return NULL;
+	}
+	return body;
+}
+
+/* The query stands in for a body that says nothing (client-go's DeleteOptions conversion). */
+static int query_options(struct call *c, json_t *body, struct err *err)
+{
+	auto_free char *propagation = http_param(c->req, "propagationPolicy");
+	auto_free char *orphan = http_param(c->req, "orphanDependents");
+	int64_t grace;
+	int rc = call_int(c, "gracePeriodSeconds", 0, INT32_MAX, -1, &grace, err);
+
+	if (rc < 0)
+		return rc;
+	if (grace >= 0 && !json_object_get(body, "gracePeriodSeconds"))
+		json_put_int(body, "gracePeriodSeconds", grace);
+	if (!str_empty(propagation) && !json_object_get(body, "propagationPolicy"))
+		json_put_str(body, "propagationPolicy", propagation);
+	if (!str_empty(orphan) && !json_object_get(body, "orphanDependents"))
+		json_put_bool(body, "orphanDependents", call_bool(c, "orphanDependents"));
+	return 0;
+}
+
+static int read_propagation(struct delete_options *o, struct err *err)
+{
+	const char *p = json_str(o->body, "propagationPolicy", NULL);
+	const json_t *orphan = json_object_get(o->body, "orphanDependents");
+
+	if (!p && json_is_boolean(orphan))
+		p = json_is_true(orphan) ? "Orphan" : "Background";
+	if (!p)
+		return 0;
+	if (!streq(p, "Orphan") && !streq(p, "Background") && !streq(p, "Foreground"))
+		return err_set(err, ERR_INVALID,
+			       "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: "
+			       "Unsupported value: \"%s\": supported values: \"Foreground\", "
+			       "\"Background\", \"Orphan\", \"nil\"",
+			       p);
+	o->propagation = xstrdup(p);
+	o->write.propagation = o->propagation;
+	return 0;
+}
+
+static int read_preconditions(struct delete_options *o, struct err *err)
+{
+	const char *rev = json_str(o->body, "preconditions.resourceVersion", NULL);
+	json_t *dry = json_object_get(o->body, "dryRun");
+
+	o->write.precondition_uid = json_str(o->body, "preconditions.uid", NULL);
+	if (rev && str_to_u64(rev, UINT64_MAX, &o->write.precondition_rev) < 0)
+		return err_set(err, ERR_BAD_REQUEST, "malformed preconditions.resourceVersion");
+	for (size_t i = 0; i < json_array_size(dry); i++) {
+		const char *v = json_string_value(json_array_get(dry, i));
+		int rc = check_dry_run(v ? v : "", &o->write.dry_run, err);
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+int call_delete_options(struct call *c, json_t *body, struct delete_options *ret, struct err *err)
+{
+	bool dry_run;
+	int rc;
+
+	*ret = (struct delete_options){.write = {.grace_seconds = -1}};
+	ret->body = body ? json_incref(body) : delete_body(c, err);
+	if (!ret->body)
+		return -EINVAL;
+	rc = query_options(c, ret->body, err);
+	if (rc == 0)
+		rc = read_propagation(ret, err);
+	if (rc == 0)
+		rc = read_preconditions(ret, err);
+	if (rc == 0)
+		rc = call_dry_run(c, &dry_run, err);
+	if (rc < 0)
+		return rc;
+	ret->write.dry_run |= dry_run;
+	ret->write.grace_seconds = json_int(ret->body, "gracePeriodSeconds", -1);
+	if (ret->write.grace_seconds < -1)
+		ret->write.grace_seconds = 1; /* as upstream reads negative periods */
+	return 0;
+}
+
+void delete_options_done(struct delete_options *o)
+{
+	json_decref(o->body);
+	free(o->propagation);
+	*o = (struct delete_options){0};
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to api: one request in service (struct call), the route table, and the answers.
+ *
+ * Order of a request: call_new -> authenticate -> route -> permission -> handler. A handler ends
+ * the call with exactly one of the call_reply_* / call_end functions, now or later; when the client
+ * goes first, call->on_gone is told and the call is over.
+ */
+#ifndef CORACLE_SRC_API_INTERNAL_H
+#define CORACLE_SRC_API_INTERNAL_H
+
+#include <coracle/api.h>
+
+struct call;
+
+/* ---- who asks ---------------------------------------------------------------------------- */
+
+struct user {
+	char *name;
+	struct strv groups;
+	bool anonymous;
+	bool admin; /* in system:masters */
+};
+void user_done(struct user *u);
+/* Fills ret from socket credentials, client certificate or bearer token; anonymous otherwise. */
+void auth_user(const struct api *a, const struct http_request *req, struct user *ret);
+
+/* ---- keys -------------------------------------------------------------------------------- */
+
+/* Makes below dir what is missing or damaged: CA, server and admin certificate, token. */
+int pki_prepare(const char *dir, const char *node_name, const char *service_ip,
+		const char *listen, struct err *err) MUST_CHECK;
+
+/* ---- what is asked ----------------------------------------------------------------------- */
+
+enum media {
+	MEDIA_JSON,
+	MEDIA_YAML,
+	MEDIA_TABLE,
+	MEDIA_PARTIAL,	 /* PartialObjectMetadata(List) */
+	MEDIA_AGGREGATED, /* APIGroupDiscoveryList */
+	MEDIA_NONE,	 /* nothing that we have */
+};
+struct accept {
+	enum media media;
+	char version[16]; /* of Table, PartialObjectMetadata, APIGroupDiscoveryList */
+};
+enum accept_for { ACCEPT_PLAIN, ACCEPT_OBJECT, ACCEPT_DISCOVERY };
+/* The first media range of the Accept headers that an answer of this sort can have. */
+struct accept accept_parse(const struct http_request *req, enum accept_for what);
+
+/* Content-Type without its parameters, lower case; "" when absent. */
+void content_type(const struct http_request *req, char buf[static 64]);
+
+/* A path below /api/v1 or /apis/<group>/<version>, decoded. */
+struct target {
+	char *group, *version, *ns, *plural, *name, *sub;
+	const struct kind *kind; /* NULL: unknown resource */
+};
+bool target_parse(const char *path, struct target *ret);
+void target_done(struct target *t);
+
+enum permission {
+	ALLOW_ALL,	     /* anybody: health and version */
+	ALLOW_AUTHENTICATED, /* discovery, reviews of oneself */
+	ALLOW_ADMIN,
+};
+struct route {
+	const char *method;
+	/* A path with * for one segment, ** for the rest; or @list, @item, @item/<subresource>. */
+	const char *path;
+	const char *verb; /* for messages and metrics */
+	enum permission permission;
+	unsigned kind_verb; /* the kind (or subresource) must have it; 0: do not look */
+	void (*handle)(struct call *c);
+	bool streaming; /* the body comes in pieces */
+};
+enum route_result { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };
+enum route_result route_find(const char *method, const char *path, const struct target *t,
+			     const struct route **ret);
+
+/* ---- one request ------------------------------------------------------------------------- */
+
+struct call {
+	struct list node; /* in api->calls */
+	struct api *api;
+	struct http_request *req; /* NULL: the client has gone */
+	const struct route *route;
+	struct target target;
+	struct user user;
+	struct accept accept;
+	struct strv warnings; /* Warning headers */
+	mono_t since;
+	/* For work that goes on behind the handler. */
+	void (*on_gone)(struct call *c);
+	void *data;
+	bool over;
+};
+/* Ends the call when the client has gone and the work has been told; call->req is not used. */
+void call_forget(struct call *c);
+/* Text is copied. type NULL: application/json. */
+void call_reply(struct call *c, int code, const char *type, const char *text, size_t len);
+void call_reply_take(struct call *c, int code, const char *type, char *text, size_t len);
+void call_reply_json(struct call *c, int code, json_t *v /* stolen */);
+void call_reply_text(struct call *c, int code, const char *text);
+/* The object as the client wants it: JSON, YAML, Table, PartialObjectMetadata. */
+void call_reply_object(struct call *c, int code, const struct object *o);
+/* The Status of err; what the error does not say of the resource is filled in. */
+void call_reply_err(struct call *c, const struct err *err);
+void call_reply_error(struct call *c, enum err_reason reason, const char *fmt, ...)
+	PRINTF_LIKE(3, 4);
+/* Streams: start, chunks through call->req, end. */
+void call_start(struct call *c, int code, const char *type);
+void call_end(struct call *c);
+/* The connection has been taken over. */
+struct stream *call_upgrade(struct call *c, const char *protocol);
+
+/* Query parameters; false + error when malformed. Booleans as Go's strconv.ParseBool. */
+bool call_bool(const struct call *c, const char *name);
+int call_int(const struct call *c, const char *name, int64_t min, int64_t max, int64_t fallback,
+	     int64_t *ret, struct err *err) MUST_CHECK;
+/* 404 in Kubernetes' words. */
+int err_not_found(struct err *err, const struct kind *k, const char *name);
+/* The pod (or other object) of the call's target, borrowed; NULL + 404. */
+const struct object *call_object(struct call *c, struct err *err);
+
+json_t *status_json(const struct err *err, const char *continue_token);
+
+/* ---- bodies ------------------------------------------------------------------------------ */
+
+int call_validation(struct call *c, enum field_validation *ret, struct err *err) MUST_CHECK;
+/* The request's body as an object of m (NULL: any); kind and apiVersion are checked and filled in. */
+json_t *call_body(struct call *c, const struct message *m, const char *api_version,
+		  const char *kind, struct err *err);
+/* dryRun, fieldManager and DeleteOptions. Strings in o live as long as the call's *options. */
+struct delete_options {
+	struct write_options write;
+	json_t *body;
+	char *propagation;
+};
+int call_dry_run(struct call *c, bool *ret, struct err *err) MUST_CHECK;
+int call_delete_options(struct call *c, json_t *body /* borrowed or NULL */,
+			struct delete_options *ret, struct err *err) MUST_CHECK;
+void delete_options_done(struct delete_options *o);
+
+/* ---- handlers ---------------------------------------------------------------------------- */
+
+void handle_list(struct call *c); /* and watch */
+void handle_get(struct call *c);
+void handle_watch(struct call *c);
+void handle_create(struct call *c);
+void handle_update(struct call *c);
+void handle_patch(struct call *c);
+void handle_delete(struct call *c);
+void handle_delete_collection(struct call *c);
+void handle_scale_get(struct call *c);
+void handle_scale_put(struct call *c);
+void handle_scale_patch(struct call *c);
+void handle_binding(struct call *c);
+void handle_eviction(struct call *c);
+void handle_log(struct call *c);
+void handle_exec(struct call *c);
+void handle_attach(struct call *c);
+void handle_port_forward(struct call *c);
+void handle_api_versions(struct call *c);
+void handle_groups(struct call *c);
+void handle_group(struct call *c);
+void handle_resources(struct call *c);
+void handle_openapi_v2(struct call *c);
+void handle_openapi_v3(struct call *c);
+void handle_openapi_v3_document(struct call *c);
+void handle_version(struct call *c);
+void handle_health(struct call *c);
+void handle_metrics(struct call *c);
+void handle_access_review(struct call *c);
+void handle_rules_review(struct call *c);
+void handle_self_review(struct call *c);
+void handle_kubeconfig(struct call *c);
+void handle_show_names(struct call *c);
+void handle_show(struct call *c);
+void handle_images(struct call *c);
+void handle_image_load(struct call *c);
+void handle_image_pull(struct call *c);
+void handle_image_remove(struct call *c);
+void handle_node_stop(struct call *c);
+void handle_daemon_version(struct call *c);
+
+/* Finishes a write: replies with the object once it is durable. The object is borrowed. */
+void write_wait(struct call *c, int code, const struct object *o);
+struct write_options write_options_for(struct call *c);
+/* Patches v by the request's body and content type; m for strategic patches. NULL + err. */
+json_t *patch_apply(struct call *c, const struct message *m, const json_t *v, struct err *err);
+
+/* ---- lists ------------------------------------------------------------------------------- */
+
+/* What a list, watch or deletecollection selects. */
+struct selection {
+	struct label_selector *labels; /* NULL: all */
+	struct field_selector *fields;
+};
+int selection_parse(struct call *c, struct selection *ret, struct err *err) MUST_CHECK;
+void selection_done(struct selection *s);
+bool selection_matches(const struct selection *s, const struct call *c, const struct object *o);
+
+struct snapshot {
+	const struct object **objects; /* references */
+	size_t n, cap;
+	size_t bytes;
+	bool more;	  /* the limit cut it */
+	int64_t remaining; /* -1: not known */
+};
+/* References to the objects in order, at most limit (0: all) behind the given key. */
+void snapshot_take(struct call *c, const struct selection *sel, const char *after_ns,
+		   const char *after_name, size_t limit, struct snapshot *ret);
+void snapshot_done(struct snapshot *s);
+int table_include_parse(struct call *c, enum table_include *ret, struct err *err) MUST_CHECK;
+json_t *partial_new(const json_t *obj, const char *version);
+
+/* ---- the module -------------------------------------------------------------------------- */
+
+struct condition {
+	const char *name; /* static */
+	char *why;	  /* NULL: fine */
+};
+struct api {
+	struct loop *loop;
+	struct registry *registry;
+	struct store *store;
+	struct api_config config; /* strings owned */
+	struct http_server *local, *secure;
+	struct tls *tls;
+	char *token;
+	struct list calls;
+	struct list sessions; /* SPDY sessions, see session.h */
+	struct condition ready[16];
+	size_t n_ready;
+	unsigned n_watches;
+	struct map counters; /* "verb code" -> struct counter */
+};
+void api_count(struct api *a, const char *verb, int code);
+
+/* A session that outlives its request: closed by api_free(). */
+struct api_session {
+	struct list node;
+	void (*close)(struct api_session *s);
+};
+void session_add(struct api *a, struct api_session *s, void (*close)(struct api_session *s));
+
+#endif

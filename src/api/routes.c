@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The route table. A new route is a line here; who may use it is a column. */
+#include "internal.h"
+
+#define READ ALLOW_AUTHENTICATED
+#define ADMIN ALLOW_ADMIN
+
+static const struct route routes[] = {
+	/* method, path, verb, permission, verb of the kind, handler, streaming */
+	{"GET", "/healthz", "get", ALLOW_ALL, 0, handle_health, false},
+	{"GET", "/livez", "get", ALLOW_ALL, 0, handle_health, false},
+	{"GET", "/readyz", "get", ALLOW_ALL, 0, handle_health, false},
+	{"GET", "/version", "get", ALLOW_ALL, 0, handle_version, false},
+	{"GET", "/metrics", "get", ADMIN, 0, handle_metrics, false},
+
+	{"GET", "/api", "get", READ, 0, handle_api_versions, false},
+	{"GET", "/apis", "get", READ, 0, handle_groups, false},
+	{"GET", "/apis/*", "get", READ, 0, handle_group, false},
+	{"GET", "/api/*", "get", READ, 0, handle_resources, false},
+	{"GET", "/apis/*/*", "get", READ, 0, handle_resources, false},
+	{"GET", "/openapi/v2", "get", READ, 0, handle_openapi_v2, false},
+	{"GET", "/openapi/v3", "get", READ, 0, handle_openapi_v3, false},
+	{"GET", "/openapi/v3/**", "get", READ, 0, handle_openapi_v3_document, false},
+
+	{"POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "create", READ, 0,
+	 handle_access_review, false},
+	{"POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", "create", READ, 0,
+	 handle_rules_review, false},
+	{"POST", "/apis/authentication.k8s.io/*/selfsubjectreviews", "create", READ, 0,
+	 handle_self_review, false},
+
+	{"GET", "@list", "list", ADMIN, VERB_LIST, handle_list, false},
+	{"POST", "@list", "create", ADMIN, VERB_CREATE, handle_create, false},
+	{"DELETE", "@list", "deletecollection", ADMIN, VERB_DELETECOLLECTION,
+	 handle_delete_collection, false},
+	{"GET", "@item", "get", ADMIN, VERB_GET, handle_get, false},
+	{"PUT", "@item", "update", ADMIN, VERB_UPDATE, handle_update, false},
+	{"PATCH", "@item", "patch", ADMIN, VERB_PATCH, handle_patch, false},
+	{"DELETE", "@item", "delete", ADMIN, VERB_DELETE, handle_delete, false},
+	{"GET", "@item/status", "get", ADMIN, VERB_GET, handle_get, false},
+	{"PUT", "@item/status", "update", ADMIN, VERB_UPDATE, handle_update, false},
+	{"PATCH", "@item/status", "patch", ADMIN, VERB_PATCH, handle_patch, false},
+	{"PUT", "@item/finalize", "update", ADMIN, VERB_UPDATE, handle_update, false},
+	{"GET", "@item/scale", "get", ADMIN, VERB_GET, handle_scale_get, false},
+	{"PUT", "@item/scale", "update", ADMIN, VERB_UPDATE, handle_scale_put, false},
+	{"PATCH", "@item/scale", "patch", ADMIN, VERB_PATCH, handle_scale_patch, false},
+	{"POST", "@item/binding", "create", ADMIN, VERB_CREATE, handle_binding, false},
+	{"POST", "@item/eviction", "create", ADMIN, VERB_CREATE, handle_eviction, false},
+	{"GET", "@item/log", "get", ADMIN, VERB_GET, handle_log, false},
+	{"GET", "@item/exec", "get", ADMIN, 0, handle_exec, false},
+	{"POST", "@item/exec", "create", ADMIN, 0, handle_exec, false},
+	{"GET", "@item/attach", "get", ADMIN, 0, handle_attach, false},
+	{"POST", "@item/attach", "create", ADMIN, 0, handle_attach, false},
+	{"GET", "@item/portforward", "get", ADMIN, 0, handle_port_forward, false},
+	{"POST", "@item/portforward", "create", ADMIN, 0, handle_port_forward, false},
+
+	{"GET", "/coracle/v1/version", "get", ADMIN, 0, handle_daemon_version, false},
+	{"GET", "/coracle/v1/kubeconfig", "get", ADMIN, 0, handle_kubeconfig, false},
+	{"GET", "/coracle/v1/show", "get", ADMIN, 0, handle_show_names, false},
+	{"GET", "/coracle/v1/show/*", "get", ADMIN, 0, handle_show, false},
+	{"GET", "/coracle/v1/images", "get", ADMIN, 0, handle_images, false},
+	{"POST", "/coracle/v1/images/load", "create", ADMIN, 0, handle_image_load, true},
+	{"POST", "/coracle/v1/images/pull", "create", ADMIN, 0, handle_image_pull, false},
+	{"DELETE", "/coracle/v1/images", "delete", ADMIN, 0, handle_image_remove, false},
+	{"POST", "/coracle/v1/node/stop", "create", ADMIN, 0, handle_node_stop, false},
+};
+
+/* "*" is one segment that is not empty, "**" whatever is left; one trailing "/" is overlooked. */
+static bool path_matches(const char *pattern, const char *path)
+{
+	while (*pattern) {
+		if (pattern[0] == '*' && pattern[1] == '*')
+			return *path != '\0';
+		if (*pattern == '*') {
+			size_t n = strcspn(path, "/");
+
+			if (n == 0)
+				return false;
+			path += n;
+			pattern++;
+		} else if (*pattern++ != *path++) {
+			return false;
+		}
+	}
+	return *path == '\0' || streq(path, "/");
+}
+
+static bool target_matches(const char *pattern, const struct target *t)
+{
+	if (!t->kind)
+		return false;
+	if (streq(pattern, "@list"))
+		return !t->name;
+	if (streq(pattern, "@item"))
+		return t->name && !t->sub;
+	return t->sub && streq(pattern + strlen("@item/"), t->sub);
+}
+
+static bool verb_offered(const struct route *r, const struct target *t)
+{
+	const struct subresource *sub;
+
+	if (*r->path != '@')
+		return true;
+	if (!t->sub)
+		return t->kind->verbs & r->kind_verb;
+	sub = kind_subresource(t->kind, t->sub);
+	return sub && (r->kind_verb == 0 || (sub->verbs & r->kind_verb));
+}
+
+enum route_result route_find(const char *method, const char *path, const struct target *t,
+			     const struct route **ret)
+{
+	enum route_result result = ROUTE_NO_PATH;
+
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		const struct route *r = &routes[i];
+
+		if (*r->path == '@' ? !target_matches(r->path, t) : !path_matches(r->path, path))
+			continue;
+		if (t->kind && t->sub && *r->path == '@' && !kind_subresource(t->kind, t->sub))
+			continue;
+		bool same = streq(r->method, method) || (streq(method, "HEAD") && streq(r->method, "GET"));
+
+		if (same && verb_offered(r, t)) {
+			*ret = r;
+			return ROUTE_FOUND;
+		}
+		result = ROUTE_NO_METHOD;
+	}
+	return result;
+}
+
+void target_done(struct target *t)
+{
+	free(t->group);
+	free(t->version);
+	free(t->ns);
+	free(t->plural);
+	free(t->name);
+	free(t->sub);
+	*t = (struct target){0};
+}
+
+/* Splits and decodes; false when a segment is malformed or empty. */
+static bool split_path(const char *path, struct strv *ret)
+{
+	while (*path == '/') {
+		size_t len = strcspn(++path, "/");
+		char *segment;
+
+		if (len == 0 && path[len] == '\0')
+			return true; /* trailing slash */
+		segment = http_url_decode(path, len);
+		if (!segment || !*segment || ret->n > 8) {
+			free(segment);
+			return false;
+		}
+		strv_take(ret, segment);
+		path += len;
+	}
+	return true;
+}
+
+static char *take(struct strv *v, size_t *i)
+{
+	return *i < v->n ? steal_ptr(v->v[(*i)++]) : NULL;
+}
+
+bool target_parse(const char *path, struct target *ret)
+{
+	auto_strv v = {0};
+	size_t i = 1, n;
+
+	if (!split_path(path, &v) || v.n < 3)
+		return false;
+	n = v.n;
+	bool core = streq(v.v[0], "api");
+
+	if (!core && !streq(v.v[0], "apis"))
+		return false;
+	ret->group = core ? xstrdup("") : take(&v, &i);
+	ret->version = take(&v, &i);
+	if (i + 2 < n && streq(v.v[i], "namespaces") && !(core && i + 3 == n &&
+	    (streq(v.v[i + 2], "status") || streq(v.v[i + 2], "finalize")))) {
+		i++;
+		ret->ns = take(&v, &i);
+	}
+	ret->plural = take(&v, &i);
+	ret->name = take(&v, &i);
+	ret->sub = take(&v, &i);
+	/* take() left NULLs behind, at which strv_done() must not stop. */
+	for (size_t k = 0; k < n; k++)
+		if (!v.v[k])
+			v.v[k] = xstrdup("");
+	if (!ret->plural || i < n)
+		return false;
+	ret->kind = kind_find(ret->group, ret->version, ret->plural);
+	if (ret->kind && !ret->kind->namespaced && ret->ns)
+		ret->kind = NULL;
+	/* Objects of namespaced kinds are only below their namespace; lists are everywhere. */
+	if (ret->kind && ret->kind->namespaced && ret->name && !ret->ns)
+		ret->kind = NULL;
+	return true;
+}

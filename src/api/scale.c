@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Subresources that change their parent: scale, binding, eviction. */
+#include "internal.h"
+
+/* ---- autoscaling/v1 Scale ---------------------------------------------------------------- */
+
+/* The selector of spec.selector as text, "" when there is none. */
+static char *selector_text(const json_t *obj)
+{
+	auto_err err = {0};
+	struct label_selector *sel auto_clean(label_selector) =
+		label_selector_from_json(json_at(obj, "spec.selector"), &err);
+
+	return sel ? label_selector_format(sel) : xstrdup("");
+}
+
+static json_t *scale_new(const json_t *obj)
+{
+	static const char *const meta[] = {"name", "namespace", "uid", "resourceVersion",
+					   "creationTimestamp"};
+	auto_free char *selector = selector_text(obj);
+	json_t *v = json_object(), *m = json_object();
+
+	json_put_str(v, "kind", "Scale");
+	json_put_str(v, "apiVersion", "autoscaling/v1");
+	for (size_t i = 0; i < ARRAY_SIZE(meta); i++)
+		json_put(m, meta[i], json_incref(json_object_get(json_at(obj, "metadata"), meta[i])));
+	json_put(v, "metadata", m);
+	json_put(v, "spec", json_object());
+	json_put_int(v, "spec.replicas", json_int(obj, "spec.replicas", 0));
+	json_put_int(v, "status.replicas", json_int(obj, "status.replicas", 0));
+	if (*selector)
+		json_put_str(v, "status.selector", selector);
+	return v;
+}
+
+static void add_column(json_t *columns, const char *name, const char *type, const char *format)
+{
+	json_t *v = json_object();
+
+	json_put_str(v, "name", name);
+	json_put_str(v, "type", type);
+	json_put_str(v, "format", format);
+	json_put_str(v, "description", "");
+	json_put_int(v, "priority", 0);
+	json_array_append_new(columns, v);
+}
+
+static json_t *scale_table(const struct call *c, const json_t *scale)
+{
+	json_t *t = json_object(), *row = json_object(), *cells = json_array();
+	json_t *columns = json_array(), *rows = json_array();
+	struct timespec born = {0};
+	char age[24] = "<unknown>";
+
+	add_column(columns, "Name", "string", "name");
+	add_column(columns, "Desired", "integer", "");
+	add_column(columns, "Available", "integer", "");
+	add_column(columns, "Age", "string", "");
+	if (time_parse(json_str(scale, "metadata.creationTimestamp", ""), &born) == 0)
+		human_duration(age, time(NULL) - born.tv_sec);
+	json_array_append_new(cells, json_string(meta_name(scale)));
+	json_array_append_new(cells, json_integer(json_int(scale, "spec.replicas", 0)));
+	json_array_append_new(cells, json_integer(json_int(scale, "status.replicas", 0)));
+	json_array_append_new(cells, json_string(age));
+	json_put(row, "cells", cells);
+	json_put(row, "object", partial_new(scale, c->accept.version));
+	json_array_append_new(rows, row);
+	json_put_str(t, "kind", "Table");
+	json_put_strf(t, "apiVersion", "meta.k8s.io/%s", c->accept.version);
+	json_put_str(t, "metadata.resourceVersion", json_str(scale, "metadata.resourceVersion", ""));
+	json_put(t, "columnDefinitions", columns);
+	json_put(t, "rows", rows);
+	return t;
+}
+
+static void reply_scale(struct call *c, int code, json_t *scale)
+{
+	if (c->accept.media == MEDIA_TABLE) {
+		json_auto_t *owned = scale;
+
+		call_reply_json(c, code, scale_table(c, owned));
+	} else {
+		call_reply_json(c, code, scale);
+	}
+}
+
+void handle_scale_get(struct call *c)
+{
+	auto_err err = {0};
+	const struct object *o = call_object(c, &err);
+
+	if (o)
+		reply_scale(c, 200, scale_new(object_json(o)));
+	else
+		call_reply_err(c, &err);
+}
+
+/* The parent is stored; the answer is its scale. */
+static void scale_done(void *arg, const struct err *err)
+{
+	struct call *c = arg;
+	const struct object *o = c->data;
+
+	if (err)
+		call_reply_err(c, err);
+	else
+		reply_scale(c, 200, scale_new(object_json(o)));
+	object_unref(o);
+}
+
+static void scale_gone(struct call *c UNUSED)
+{
+	/* scale_done() comes all the same and ends the call. */
+}
+
+static int check_scale(const json_t *scale, struct err *err)
+{
+	const json_t *n = json_at(scale, "spec.replicas");
+
+	if (n && (!json_is_integer(n) || json_integer_value(n) > INT32_MAX))
+		return err_set(err, ERR_BAD_REQUEST,
+			       "Scale in version \"v1\" cannot be handled as a Scale: json: cannot "
+			       "unmarshal into Go struct field ScaleSpec.spec.replicas of type int32");
+	if (n && json_integer_value(n) < 0) {
+		int rc = err_set(err, ERR_INVALID,
+				 "Scale.autoscaling \"%s\" is invalid: spec.replicas: Invalid value: "
+				 "%lld: must be greater than or equal to 0",
+				 meta_name(scale), (long long)json_integer_value(n));
+
+		err_about(err, "Scale", "autoscaling", meta_name(scale));
+		err_cause_add(err, "FieldValueInvalid", "spec.replicas",
+			      "Invalid value: %lld: must be greater than or equal to 0",
+			      (long long)json_integer_value(n));
+		return rc;
+	}
+	return 0;
+}
+
+/* Writes the wished replicas into the parent; the scale's resourceVersion is its lock. */
+static void scale_store(struct call *c, const json_t *scale)
+{
+	auto_err err = {0};
+	struct write_options options = {
+		.done = scale_done, .done_arg = c, .grace_seconds = -1};
+	const struct object *o = call_object(c, &err), *stored;
+	const char *rev = json_str(scale, "metadata.resourceVersion", "");
+	bool created;
+
+	if (!o || check_scale(scale, &err) < 0 || call_dry_run(c, &options.dry_run, &err) < 0) {
+		call_reply_err(c, &err);
+		return;
+	}
+	json_auto_t *obj = object_dup(o);
+
+	json_put_int(obj, "spec.replicas", json_int(scale, "spec.replicas", 0));
+	if (*rev)
+		json_put_str(obj, "metadata.resourceVersion", rev);
+	if (registry_update(c->api->registry, c->target.kind, NULL, o->ns, o->name, obj, &options,
+			    &stored, &created, &err) < 0) {
+		call_reply_err(c, &err);
+	} else if (options.dry_run) {
+		reply_scale(c, 200, scale_new(object_json(stored)));
+	} else {
+		c->data = object_ref(stored);
+		c->on_gone = scale_gone;
+	}
+}
+
+void handle_scale_put(struct call *c)
+{
+	auto_err err = {0};
+	json_auto_t *scale = call_body(c, message_find("io.k8s.api.autoscaling.v1.Scale"),
+				       "autoscaling/v1", "Scale", &err);
+
+	if (scale)
+		scale_store(c, scale);
+	else
+		call_reply_err(c, &err);
+}
+
+void handle_scale_patch(struct call *c)
+{
+	auto_err err = {0};
+	const struct object *o = call_object(c, &err);
+	json_auto_t *scale = o ? scale_new(object_json(o)) : NULL;
+	json_auto_t *patched =
+		scale ? patch_apply(c, message_find("io.k8s.api.autoscaling.v1.Scale"), scale, &err)
+		      : NULL;
+
+	if (patched)
+		scale_store(c, patched);
+	else
+		call_reply_err(c, &err);
+}
+
+/* ---- bindings and evictions -------------------------------------------------------------- */
+
+static json_t *success_status(int code)
+{
+	json_t *v = json_object();
+
+	json_put_str(v, "kind", "Status");
+	json_put_str(v, "apiVersion", "v1");
+	json_put(v, "metadata", json_object());
+	json_put_str(v, "status", "Success");
+	json_put_int(v, "code", code);
+	return v;
+}
+
+static void created_done(void *arg, const struct err *err)
+{
+	struct call *c = arg;
+
+	if (err)
+		call_reply_err(c, err);
+	else
+		call_reply_json(c, 201, success_status(201));
+}
+
+/* Binds the pod to the node: what a scheduler does. */
+void handle_binding(struct call *c)
+{
+	auto_err err = {0};
+	json_auto_t *body = call_body(c, message_find("io.k8s.api.core.v1.Binding"), "v1",
+				      "Binding", &err);
+	const struct object *o = body ? call_object(c, &err) : NULL, *stored;
+
+	if (!o) {
+		call_reply_err(c, &err);
+		return;
+	}
+	const char *node = json_str(body, "target.name", "");
+	const char *now = json_str(object_json(o), "spec.nodeName", "");
+
+	if (!*node || *now) {
+		call_reply_error(c, *node ? ERR_CONFLICT : ERR_BAD_REQUEST,
+				 *node ? "Operation cannot be fulfilled on pods/binding \"%s\": pod "
+					 "is already assigned to a node"
+				       : "Binding of pod \"%s\" has no target.name",
+				 o->name);
+		return;
+	}
+	json_auto_t *pod = object_dup(o);
+
+	json_put_str(pod, "spec.nodeName", node);
+	c->on_gone = scale_gone;
+	if (store_update(c->api->store, o->kind, pod, o->rev, STORE_DURABLE, created_done, c,
+			 &stored, &err) < 0)
+		call_reply_err(c, &err);
+}
+
+void handle_eviction(struct call *c)
+{
+	auto_err err = {0};
+	struct delete_options options = {0};
+	const struct object *o;
+	bool gone;
+	json_auto_t *body = call_body(c, message_find("io.k8s.api.policy.v1.Eviction"), "policy/v1",
+				      "Eviction", &err);
+	json_auto_t *wish = json_incref(json_object_get(body, "deleteOptions"));
+
+	if (body && !wish)
+		wish = json_object();
+	if (!body || call_delete_options(c, wish, &options, &err) < 0) {
+		call_reply_err(c, &err);
+		delete_options_done(&options);
+		return;
+	}
+	options.write.done = created_done;
+	options.write.done_arg = c;
+	c->on_gone = scale_gone;
+	if (registry_delete(c->api->registry, c->target.kind, c->target.ns, c->target.name,
+			    &options.write, &o, &gone, &err) < 0)
+		call_reply_err(c, &err);
+	else if (options.write.dry_run)
+		call_reply_json(c, 201, success_status(201));
+	delete_options_done(&options);
+}

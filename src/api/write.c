@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* create, update, patch, delete, deletecollection. An answer waits until the write is durable. */
+#include "internal.h"
+
+#define PATCH_OPERATIONS_MAX 10000
+
+/* ---- waiting for the disk ---------------------------------------------------------------- */
+
+/* A write under way. The object keeps the state that is answered. */
+struct pending {
+	const struct object *object;
+	json_t *status; /* answered instead of the object */
+	int code;
+};
+
+static void pending_free(struct pending *p)
+{
+	object_unref(p->object);
+	json_decref(p->status);
+	free(p);
+}
+
+static void wait_gone(struct call *c UNUSED)
+{
+	/* The store still calls write_done(), which ends the call. */
+}
+
+static void write_done(void *arg, const struct err *err)
+{
+	struct call *c = arg;
+	struct pending *p = c->data;
+
+	if (err)
+		call_reply_err(c, err);
+	else if (p->status)
+		call_reply_json(c, p->code, steal_ptr(p->status));
+	else
+		call_reply_object(c, p->code, p->object);
+	pending_free(p);
+}
+
+struct write_options write_options_for(struct call *c)
+{
+	return (struct write_options){.done = write_done, .done_arg = c, .grace_seconds = -1};
+}
+
+static void wait_for(struct call *c, int code, const struct object *o, json_t *status)
+{
+	struct pending *p = xnew(struct pending);
+
+	p->object = o ? object_ref(o) : NULL;
+	p->status = status;
+	p->code = code;
+	c->data = p;
+	c->on_gone = wait_gone;
+}
+
+void write_wait(struct call *c, int code, const struct object *o)
+{
+	wait_for(c, code, o, NULL);
+}
+
+/* Answers at once for a dry run, else when durable. */
+static void finish_write(struct call *c, const struct write_options *o, int code,
+			 const struct object *obj)
+{
+	if (o->dry_run)
+		call_reply_object(c, code, obj);
+	else
+		write_wait(c, code, obj);
+}
+
+static int options_parse(struct call *c, struct write_options *o, struct err *err)
+{
+	*o = write_options_for(c);
+	return call_dry_run(c, &o->dry_run, err);
+}
+
+static json_t *object_body(struct call *c, struct err *err)
+{
+	const struct kind *k = c->target.kind;
+	char version[API_VERSION_MAX];
+
+	return call_body(c, k->message, kind_api_version(k, version), k->kind, err);
+}
+
+static const char *target_ns(const struct call *c)
+{
+	return c->target.ns ? c->target.ns : "";
+}
+
+/* ---- create, update ---------------------------------------------------------------------- */
+
+void handle_create(struct call *c)
+{
+	const struct kind *k = c->target.kind;
+	const struct object *o;
+	struct write_options options;
+	auto_err err = {0};
+
+	if (k->namespaced && !c->target.ns) {
+		call_reply_error(c, ERR_METHOD_NOT_ALLOWED,
+				 "the server does not allow this method on the requested resource");
+		return;
+	}
+	json_auto_t *obj = object_body(c, &err);
+
+	if (!obj || options_parse(c, &options, &err) < 0 ||
+	    registry_create(c->api->registry, k, target_ns(c), obj, &options, &o, &err) < 0) {
+		if (obj)
+			err_about(&err, NULL, NULL, meta_name(obj));
+		call_reply_err(c, &err);
+		return;
+	}
+	finish_write(c, &options, 201, o);
+}
+
+/* Stores obj in place of the target; the common end of PUT and PATCH. */
+static void update(struct call *c, json_t *obj, const struct write_options *options)
+{
+	const struct object *o;
+	bool created = false;
+	auto_err err = {0};
+
+	if (registry_update(c->api->registry, c->target.kind, c->target.sub, target_ns(c),
+			    c->target.name, obj, options, &o, &created, &err) < 0)
+		call_reply_err(c, &err);
+	else
+		finish_write(c, options, created ? 201 : 200, o);
+}
+
+void handle_update(struct call *c)
+{
+	struct write_options options;
+	auto_err err = {0};
+	json_auto_t *obj = object_body(c, &err);
+
+	if (!obj || options_parse(c, &options, &err) < 0)
+		call_reply_err(c, &err);
+	else
+		update(c, obj, &options);
+}
+
+/* ---- patch ------------------------------------------------------------------------------- */
+
+enum patch_type { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC, PATCH_APPLY };
+static const struct {
+	const char *type;
+	enum patch_type patch;
+} patch_types[] = {
+	{"application/json-patch+json", PATCH_JSON},
+	{"application/merge-patch+json", PATCH_MERGE},
+	{"application/strategic-merge-patch+json", PATCH_STRATEGIC},
+	{"application/apply-patch+yaml", PATCH_APPLY},
+};
+
+static int patch_type(struct call *c, enum patch_type *ret, struct err *err)
+{
+	char type[64];
+
+	content_type(c->req, type);
+	for (size_t i = 0; i < ARRAY_SIZE(patch_types); i++)
+		if (streq(patch_types[i].type, type)) {
+			*ret = patch_types[i].patch;
+			return 0;
+		}
+	return err_set(err, ERR_UNSUPPORTED_MEDIA_TYPE,
+		       "the body of the request was in an unknown format - accepted media types "
+		       "include: application/json-patch+json, application/merge-patch+json, "
+		       "application/strategic-merge-patch+json, application/apply-patch+yaml");
+}
+
+/* The patch has the form its type wants. */
+static json_t *patch_body(struct call *c, enum patch_type type, struct err *err)
+{
+	size_t len;
+	const char *text = http_body(c->req, &len);
+	json_auto_t *patch = json_parse(text, len, err);
+
+	if (!patch)
+		return NULL;
+	if (type == PATCH_JSON) {
+		if (!json_is_array(patch))
+			err_set(err, ERR_BAD_REQUEST, "json patch must be a list of operations");
+		else if (json_array_size(patch) > PATCH_OPERATIONS_MAX)
+			err_set(err, ERR_REQUEST_TOO_LARGE,
+				"The allowed maximum operations in a JSON patch is %d, got %zu",
+				PATCH_OPERATIONS_MAX, json_array_size(patch));
+		else
+			return steal_ptr(patch);
+		return NULL;
+	}
+	if (json_is_object(patch))
+		return steal_ptr(patch);
+	err_set(err, ERR_BAD_REQUEST, "the patch must be an object");
+	return NULL;
+}
+
+json_t *patch_apply(struct call *c, const struct message *m, const json_t *v, struct err *err)
+{
+	enum patch_type type;
+
+	if (patch_type(c, &type, err) < 0)
+		return NULL;
+	json_auto_t *patch = patch_body(c, type, err);
+
+	if (!patch)
+		return NULL;
+	switch (type) {
+	case PATCH_JSON:
+		return patch_json(v, patch, err);
+	case PATCH_MERGE:
+		return patch_merge(v, patch);
+	case PATCH_STRATEGIC:
+		return patch_strategic(m, v, patch, err);
+	case PATCH_APPLY:
+		break;
+	}
+	err_set(err, ERR_UNSUPPORTED_MEDIA_TYPE, "server-side apply is not possible here");
+	return NULL;
+}
+
+/* A patched object is checked like a body. */
+static int check_patched(struct call *c, json_t *obj, struct err *err)
+{
+	const struct kind *k = c->target.kind;
+	char version[API_VERSION_MAX];
+	auto_free char *what = xasprintf("%s in version \"%s\"", k->kind, k->version);
+	enum field_validation mode;
+	int rc = call_validation(c, &mode, err);
+
+	if (rc < 0)
+		return rc;
+	if (!json_is_object(obj) || !streq(json_str(obj, "kind", ""), k->kind) ||
+	    !streq(json_str(obj, "apiVersion", ""), kind_api_version(k, version)))
+		return err_set(err, ERR_BAD_REQUEST,
+			       "a patch may not change apiVersion or kind of the object");
+	return schema_check(k->message, what, obj, mode, &c->warnings, err);
+}
+
+static void patch_present(struct call *c, const struct write_options *options)
+{
+	auto_err err = {0};
+	const struct object *o = call_object(c, &err);
+	json_auto_t *patched =
+		o ? patch_apply(c, c->target.kind->message, object_json(o), &err) : NULL;
+
+	if (!patched || check_patched(c, patched, &err) < 0)
+		call_reply_err(c, &err);
+	else
+		update(c, patched, options);
+}
+
+void handle_patch(struct call *c)
+{
+	enum patch_type type;
+	struct write_options options;
+	auto_err err = {0};
+
+	if (patch_type(c, &type, &err) < 0 || options_parse(c, &options, &err) < 0)
+		call_reply_err(c, &err);
+	else if (type == PATCH_APPLY)
+		handle_apply(c, &options);
+	else
+		patch_present(c, &options);
+}
+
+/* ---- delete ------------------------------------------------------------------------------ */
+
+/* What is answered when the object is gone at once. */
+static json_t *deleted_status(const struct call *c, const struct object *o)
+{
+	const struct kind *k = c->target.kind;
+	json_t *v = json_object();
+
+	json_put_str(v, "kind", "Status");
+	json_put_str(v, "apiVersion", "v1");
+	json_put(v, "metadata", json_object());
+	json_put_str(v, "status", "Success");
+	json_put_str(v, "details.name", o->name);
+	if (*k->group)
+		json_put_str(v, "details.group", k->group);
+	json_put_str(v, "details.kind", k->plural);
+	json_put_str(v, "details.uid", o->uid);
+	return v;
+}
+
+void handle_delete(struct call *c)
+{
+	const struct object *o;
+	struct delete_options options = {0};
+	bool gone = false;
+	auto_err err = {0};
+	int rc = call_delete_options(c, NULL, &options, &err);
+
+	if (rc == 0) {
+		options.write.done = write_done;
+		options.write.done_arg = c;
+		rc = registry_delete(c->api->registry, c->target.kind, target_ns(c), c->target.name,
+				     &options.write, &o, &gone, &err);
+	}
+	if (rc < 0)
+		call_reply_err(c, &err);
+	else if (options.write.dry_run && gone)
+		call_reply_json(c, 200, deleted_status(c, o));
+	else if (options.write.dry_run)
+		call_reply_object(c, 200, o);
+	else
+		wait_for(c, 200, gone ? NULL : o, gone ? deleted_status(c, o) : NULL);
+	delete_options_done(&options);
+}
+
+/* Many writes, one answer: when the last of them is durable. */
+struct collection {
+	struct call *call;
+	json_t *answer;
+	size_t waiting;
+	struct err err; /* the first one */
+};
+
+static void collection_finish(struct collection *d)
+{
+	if (d->err.message)
+		call_reply_err(d->call, &d->err);
+	else
+		call_reply_json(d->call, 200, json_incref(d->answer));
+	json_decref(d->answer);
+	err_done(&d->err);
+	free(d);
+}
+
+static void collection_done(void *arg, const struct err *err)
+{
+	struct collection *d = arg;
+
+	if (err && !d->err.message)
+		err_copy(&d->err, err);
+	if (--d->waiting == 0)
+		collection_finish(d);
+}
+
+static void collection_delete(struct collection *d, const struct write_options *options,
+			      const struct object *victim)
+{
+	const struct object *o;
+	auto_err err = {0};
+	bool gone;
+	int rc = registry_delete(d->call->api->registry, victim->kind, victim->ns, victim->name,
+				 options, &o, &gone, &err);
+
+	if (rc == 0) {
+		json_array_append_new(json_object_get(d->answer, "items"), object_dup(o));
+		d->waiting += !options->dry_run;
+	} else if (err.reason != ERR_NOT_FOUND && !d->err.message) {
+		err_copy(&d->err, &err);
+	}
+}
+
+static void delete_selected(struct call *c, struct selection *sel, struct delete_options *options)
+{
+	const struct kind *k = c->target.kind;
+	struct collection *d = xnew(struct collection);
+	struct snapshot s;
+	char version[API_VERSION_MAX];
+
+	d->call = c;
+	d->answer = json_object();
+	d->waiting = 1; /* ourselves, so that no callback finishes it before the loop has ended */
+	json_put_str(d->answer, "kind", k->list_kind);
+	json_put_str(d->answer, "apiVersion", kind_api_version(k, version));
+	json_put(d->answer, "metadata", json_object());
+	json_put(d->answer, "items", json_array());
+	c->on_gone = wait_gone;
+	options->write.done = collection_done;
+	options->write.done_arg = d;
+	snapshot_take(c, sel, NULL, NULL, 0, &s);
+	for (size_t i = 0; i < s.n; i++)
+		collection_delete(d, &options->write, s.objects[i]);
+	snapshot_done(&s);
+	collection_done(d, NULL);
+}
+
+void handle_delete_collection(struct call *c)
+{
+	struct selection sel = {0};
+	struct delete_options options = {0};
+	auto_err err = {0};
+
+	if (selection_parse(c, &sel, &err) < 0 || call_delete_options(c, NULL, &options, &err) < 0)
+		call_reply_err(c, &err);
+	else
+		delete_selected(c, &sel, &options);
+	delete_options_done(&options);
+	selection_done(&sel);
+}
