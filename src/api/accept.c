@@ -74,7 +74,8 @@ static bool range_fits(const struct range *r, enum accept_for what, struct accep
 		{"Table", "meta.k8s.io", ACCEPT_OBJECT, MEDIA_TABLE},
 		{"PartialObjectMetadata", "meta.k8s.io", ACCEPT_OBJECT, MEDIA_PARTIAL},
 		{"PartialObjectMetadataList", "meta.k8s.io", ACCEPT_OBJECT, MEDIA_PARTIAL},
-		{"APIGroupDiscoveryList", "apidiscovery.k8s.io", ACCEPT_DISCOVERY, MEDIA_AGGREGATED},
+		{"APIGroupDiscoveryList", "apidiscovery.k8s.io", ACCEPT_DISCOVERY,
+		 MEDIA_AGGREGATED},
 	};
 	bool json = strcasecmp(r->type, "application/json") == 0 || streq(r->type, "*/*") ||
 		    strcasecmp(r->type, "application/*") == 0;

@@ -4,10 +4,6 @@
 
 #include <sys/stat.h>
 
-struct counter {
-	uint64_t n;
-};
-
 /* ---- calls ------------------------------------------------------------------------------- */
 
 static void call_free(void *p)
@@ -74,8 +70,8 @@ static void forbid(struct call *c)
 
 	err_set(&err, ERR_FORBIDDEN,
 		"%s%s is forbidden: User \"%s\" cannot %s resource \"%s%s\" in API group \"%s\" %s",
-		kind_resource(k, res), about, c->user.name, c->route->verb, k->plural, sub, k->group,
-		where);
+		kind_resource(k, res), about, c->user.name, c->route->verb, k->plural, sub,
+		k->group, where);
 	call_reply_err(c, &err);
 }
 
@@ -100,7 +96,8 @@ static void route_failed(struct call *c, enum route_result result)
 		call_reply_error(c, ERR_METHOD_NOT_ALLOWED,
 				 "the server does not allow this method on the requested resource");
 	else if (c->target.plural)
-		call_reply_error(c, ERR_NOT_FOUND, "the server could not find the requested resource");
+		call_reply_error(c, ERR_NOT_FOUND,
+				 "the server could not find the requested resource");
 	else
 		call_reply_text(c, 404, "404 page not found\n");
 }

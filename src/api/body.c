@@ -27,8 +27,10 @@ int call_int(const struct call *c, const char *name, int64_t min, int64_t max, i
 	if (str_empty(v))
 		return 0;
 	if (str_to_i64(v, min, max, ret) < 0)
-		return err_set(err, ERR_BAD_REQUEST, "unable to parse query parameter %s: "
-						     "invalid value \"%s\"", name, v);
+		return err_set(err, ERR_BAD_REQUEST,
+			       "unable to parse query parameter %s: "
+			       "invalid value \"%s\"",
+			       name, v);
 	return 0;
 }
 
@@ -108,8 +110,7 @@ static json_t *untyped(enum body_format format, const char *text, size_t len, st
 	return json_incref(json_array_get(docs, 0));
 }
 
-static json_t *decode(struct call *c, const struct message *m, const char *what,
-		      struct err *err)
+static json_t *decode(struct call *c, const struct message *m, const char *what, struct err *err)
 {
 	enum field_validation mode;
 	enum body_format format = body_format(c);
@@ -141,8 +142,8 @@ json_t *call_body(struct call *c, const struct message *m, const char *api_versi
 		  const char *kind, struct err *err)
 {
 	const char *slash = strrchr(api_version, '/');
-	auto_free char *what = xasprintf("%s in version \"%s\"", kind,
-					 slash ? slash + 1 : api_version);
+	auto_free char *what =
+		xasprintf("%s in version \"%s\"", kind, slash ? slash + 1 : api_version);
 	json_auto_t *obj = decode(c, m, what, err);
 
 	if (!obj)

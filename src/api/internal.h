@@ -28,8 +28,8 @@ void auth_user(const struct api *a, const struct http_request *req, struct user 
 /* ---- keys -------------------------------------------------------------------------------- */
 
 /* Makes below dir what is missing or damaged: CA, server and admin certificate, token. */
-int pki_prepare(const char *dir, const char *node_name, const char *service_ip,
-		const char *listen, struct err *err) MUST_CHECK;
+int pki_prepare(const char *dir, const char *node_name, const char *service_ip, const char *listen,
+		struct err *err) MUST_CHECK;
 
 /* ---- what is asked ----------------------------------------------------------------------- */
 
@@ -37,9 +37,9 @@ enum media {
 	MEDIA_JSON,
 	MEDIA_YAML,
 	MEDIA_TABLE,
-	MEDIA_PARTIAL,	 /* PartialObjectMetadata(List) */
+	MEDIA_PARTIAL,	  /* PartialObjectMetadata(List) */
 	MEDIA_AGGREGATED, /* APIGroupDiscoveryList */
-	MEDIA_NONE,	 /* nothing that we have */
+	MEDIA_NONE,	  /* nothing that we have */
 };
 struct accept {
 	enum media media;
@@ -129,7 +129,8 @@ json_t *status_json(const struct err *err, const char *continue_token);
 /* ---- bodies ------------------------------------------------------------------------------ */
 
 int call_validation(struct call *c, enum field_validation *ret, struct err *err) MUST_CHECK;
-/* The request's body as an object of m (NULL: any); kind and apiVersion are checked and filled in. */
+/* The request's body as an object of m (NULL: any); kind and apiVersion are checked and filled in.
+ */
 json_t *call_body(struct call *c, const struct message *m, const char *api_version,
 		  const char *kind, struct err *err);
 /* dryRun, fieldManager and DeleteOptions. Strings in o live as long as the call's *options. */
@@ -151,6 +152,7 @@ void handle_watch(struct call *c);
 void handle_create(struct call *c);
 void handle_update(struct call *c);
 void handle_patch(struct call *c);
+void handle_apply(struct call *c, const struct write_options *options); /* of handle_patch */
 void handle_delete(struct call *c);
 void handle_delete_collection(struct call *c);
 void handle_scale_get(struct call *c);
@@ -206,7 +208,7 @@ struct snapshot {
 	const struct object **objects; /* references */
 	size_t n, cap;
 	size_t bytes;
-	bool more;	  /* the limit cut it */
+	bool more;	   /* the limit cut it */
 	int64_t remaining; /* -1: not known */
 };
 /* References to the objects in order, at most limit (0: all) behind the given key. */
@@ -236,6 +238,9 @@ struct api {
 	size_t n_ready;
 	unsigned n_watches;
 	struct map counters; /* "verb code" -> struct counter */
+};
+struct counter {
+	uint64_t n;
 };
 void api_count(struct api *a, const char *verb, int code);
 

@@ -201,7 +201,8 @@ static bool pair_usable(const char *dir, const struct want *w, const struct pair
 {
 	auto_pair old = {0};
 
-	if (!pair_read(dir, w->file, &old) || X509_verify(old.cert, X509_get0_pubkey(ca->cert)) != 1) {
+	if (!pair_read(dir, w->file, &old) ||
+	    X509_verify(old.cert, X509_get0_pubkey(ca->cert)) != 1) {
 		ERR_clear_error();
 		return false;
 	}
@@ -224,8 +225,9 @@ static int leaf_prepare(const char *dir, const struct want *w, const struct pair
 
 static int ca_prepare(const char *dir, struct pair *ret, struct err *err)
 {
-	static const struct want want = {
-		.file = "ca", .cn = "coracle", .usage = "critical,keyCertSign,cRLSign,digitalSignature"};
+	static const struct want want = {.file = "ca",
+					 .cn = "coracle",
+					 .usage = "critical,keyCertSign,cRLSign,digitalSignature"};
 
 	if (pair_read(dir, "ca", ret))
 		return 0;
@@ -261,9 +263,12 @@ static void server_names(struct strbuf *b, const char *node_name, const char *se
 			 const char *listen)
 {
 	static const char *const fixed[] = {
-		"127.0.0.1",	      "::1",
-		"localhost",	      "kubernetes",
-		"kubernetes.default", "kubernetes.default.svc",
+		"127.0.0.1",
+		"::1",
+		"localhost",
+		"kubernetes",
+		"kubernetes.default",
+		"kubernetes.default.svc",
 		"kubernetes.default.svc.cluster.local",
 	};
 	char host[256] = "";
@@ -277,7 +282,8 @@ static void server_names(struct strbuf *b, const char *node_name, const char *se
 	if (!listen || !strrchr(listen, ':'))
 		return;
 	bool v6 = *listen == '[';
-	auto_free char *ip = xstrndup(listen + v6, (size_t)(strrchr(listen, ':') - listen) - 2 * v6);
+	auto_free char *ip =
+		xstrndup(listen + v6, (size_t)(strrchr(listen, ':') - listen) - 2 * v6);
 
 	if (!streq(ip, "0.0.0.0") && !streq(ip, "::"))
 		add_name(b, ip);

@@ -93,9 +93,9 @@ void snapshot_take(struct call *c, const struct selection *sel, const char *afte
 	const struct target *t = &c->target;
 	const char *ns = t->ns ? t->ns : "";
 	const char *name = sel->fields ? field_selector_name(sel->fields) : NULL;
-	struct store_iter it = after_name ? store_iter_after(c->api->store, t->kind, ns, after_ns,
-							     after_name)
-					  : store_iter(c->api->store, t->kind, ns);
+	struct store_iter it =
+		after_name ? store_iter_after(c->api->store, t->kind, ns, after_ns, after_name)
+			   : store_iter(c->api->store, t->kind, ns);
 	const struct object *o;
 
 	*ret = (struct snapshot){.remaining = -1};
@@ -211,8 +211,8 @@ static int too_large_rev(uint64_t rev, uint64_t current, struct err *err)
 
 static int list_invalid(struct err *err, const char *field, const char *text)
 {
-	int rc = err_set(err, ERR_INVALID, "ListOptions.meta.k8s.io \"\" is invalid: %s: Forbidden: %s",
-			 field, text);
+	int rc = err_set(err, ERR_INVALID,
+			 "ListOptions.meta.k8s.io \"\" is invalid: %s: Forbidden: %s", field, text);
 
 	err_about(err, "ListOptions", "meta.k8s.io", NULL);
 	err_cause_add(err, "FieldValueForbidden", field, "Forbidden: %s", text);
@@ -252,8 +252,9 @@ static int check_rev(const char *rv, const char *match, uint64_t current, struct
 	if (rev > current)
 		return too_large_rev(rev, current, err);
 	if (match && streq(match, "Exact") && rev != current)
-		return err_set(err, ERR_EXPIRED, "The resourceVersion for the provided list is too "
-						 "old.");
+		return err_set(err, ERR_EXPIRED,
+			       "The resourceVersion for the provided list is too "
+			       "old.");
 	return 0;
 }
 
@@ -422,9 +423,9 @@ static void reply_list_parsed(struct call *c, json_t *meta, const struct snapsho
 		json_put_str(list, "apiVersion", kind_api_version(c->target.kind, version));
 	}
 	for (size_t i = 0; i < s->n; i++)
-		json_array_append_new(items, partial ? partial_new(object_json(s->objects[i]),
-								   c->accept.version)
-						     : object_dup(s->objects[i]));
+		json_array_append_new(
+			items, partial ? partial_new(object_json(s->objects[i]), c->accept.version)
+				       : object_dup(s->objects[i]));
 	json_put(list, "metadata", json_incref(meta));
 	json_put(list, "items", items);
 	call_reply_json(c, 200, list);

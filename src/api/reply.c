@@ -283,8 +283,7 @@ int err_not_found(struct err *err, const struct kind *k, const char *name)
 const struct object *call_object(struct call *c, struct err *err)
 {
 	const struct target *t = &c->target;
-	const struct object *o =
-		store_get(c->api->store, t->kind, t->ns ? t->ns : "", t->name);
+	const struct object *o = store_get(c->api->store, t->kind, t->ns ? t->ns : "", t->name);
 
 	if (!o)
 		err_not_found(err, t->kind, t->name);

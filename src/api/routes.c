@@ -120,7 +120,8 @@ enum route_result route_find(const char *method, const char *path, const struct 
 			continue;
 		if (t->kind && t->sub && *r->path == '@' && !kind_subresource(t->kind, t->sub))
 			continue;
-		bool same = streq(r->method, method) || (streq(method, "HEAD") && streq(r->method, "GET"));
+		bool same = streq(r->method, method) ||
+			    (streq(method, "HEAD") && streq(r->method, "GET"));
 
 		if (same && verb_offered(r, t)) {
 			*ret = r;
@@ -181,8 +182,9 @@ bool target_parse(const char *path, struct target *ret)
 		return false;
 	ret->group = core ? xstrdup("") : take(&v, &i);
 	ret->version = take(&v, &i);
-	if (i + 2 < n && streq(v.v[i], "namespaces") && !(core && i + 3 == n &&
-	    (streq(v.v[i + 2], "status") || streq(v.v[i + 2], "finalize")))) {
+	if (i + 2 < n && streq(v.v[i], "namespaces") &&
+	    !(core && i + 3 == n &&
+	      (streq(v.v[i + 2], "status") || streq(v.v[i + 2], "finalize")))) {
 		i++;
 		ret->ns = take(&v, &i);
 	}

@@ -24,7 +24,8 @@ static json_t *scale_new(const json_t *obj)
 	json_put_str(v, "kind", "Scale");
 	json_put_str(v, "apiVersion", "autoscaling/v1");
 	for (size_t i = 0; i < ARRAY_SIZE(meta); i++)
-		json_put(m, meta[i], json_incref(json_object_get(json_at(obj, "metadata"), meta[i])));
+		json_put(m, meta[i],
+			 json_incref(json_object_get(json_at(obj, "metadata"), meta[i])));
 	json_put(v, "metadata", m);
 	json_put(v, "spec", json_object());
 	json_put_int(v, "spec.replicas", json_int(obj, "spec.replicas", 0));
@@ -68,7 +69,8 @@ static json_t *scale_table(const struct call *c, const json_t *scale)
 	json_array_append_new(rows, row);
 	json_put_str(t, "kind", "Table");
 	json_put_strf(t, "apiVersion", "meta.k8s.io/%s", c->accept.version);
-	json_put_str(t, "metadata.resourceVersion", json_str(scale, "metadata.resourceVersion", ""));
+	json_put_str(t, "metadata.resourceVersion",
+		     json_str(scale, "metadata.resourceVersion", ""));
 	json_put(t, "columnDefinitions", columns);
 	json_put(t, "rows", rows);
 	return t;
@@ -119,14 +121,16 @@ static int check_scale(const json_t *scale, struct err *err)
 	const json_t *n = json_at(scale, "spec.replicas");
 
 	if (n && (!json_is_integer(n) || json_integer_value(n) > INT32_MAX))
-		return err_set(err, ERR_BAD_REQUEST,
-			       "Scale in version \"v1\" cannot be handled as a Scale: json: cannot "
-			       "unmarshal into Go struct field ScaleSpec.spec.replicas of type int32");
+		return err_set(
+			err, ERR_BAD_REQUEST,
+			"Scale in version \"v1\" cannot be handled as a Scale: json: cannot "
+			"unmarshal into Go struct field ScaleSpec.spec.replicas of type int32");
 	if (n && json_integer_value(n) < 0) {
-		int rc = err_set(err, ERR_INVALID,
-				 "Scale.autoscaling \"%s\" is invalid: spec.replicas: Invalid value: "
-				 "%lld: must be greater than or equal to 0",
-				 meta_name(scale), (long long)json_integer_value(n));
+		int rc = err_set(
+			err, ERR_INVALID,
+			"Scale.autoscaling \"%s\" is invalid: spec.replicas: Invalid value: "
+			"%lld: must be greater than or equal to 0",
+			meta_name(scale), (long long)json_integer_value(n));
 
 		err_about(err, "Scale", "autoscaling", meta_name(scale));
 		err_cause_add(err, "FieldValueInvalid", "spec.replicas",
@@ -141,8 +145,7 @@ static int check_scale(const json_t *scale, struct err *err)
 static void scale_store(struct call *c, const json_t *scale)
 {
 	auto_err err = {0};
-	struct write_options options = {
-		.done = scale_done, .done_arg = c, .grace_seconds = -1};
+	struct write_options options = {.done = scale_done, .done_arg = c, .grace_seconds = -1};
 	const struct object *o = call_object(c, &err), *stored;
 	const char *rev = json_str(scale, "metadata.resourceVersion", "");
 	bool created;
@@ -222,8 +225,8 @@ static void created_done(void *arg, const struct err *err)
 void handle_binding(struct call *c)
 {
 	auto_err err = {0};
-	json_auto_t *body = call_body(c, message_find("io.k8s.api.core.v1.Binding"), "v1",
-				      "Binding", &err);
+	json_auto_t *body =
+		call_body(c, message_find("io.k8s.api.core.v1.Binding"), "v1", "Binding", &err);
 	const struct object *o = body ? call_object(c, &err) : NULL, *stored;
 
 	if (!o) {
@@ -234,11 +237,12 @@ void handle_binding(struct call *c)
 	const char *now = json_str(object_json(o), "spec.nodeName", "");
 
 	if (!*node || *now) {
-		call_reply_error(c, *node ? ERR_CONFLICT : ERR_BAD_REQUEST,
-				 *node ? "Operation cannot be fulfilled on pods/binding \"%s\": pod "
-					 "is already assigned to a node"
-				       : "Binding of pod \"%s\" has no target.name",
-				 o->name);
+		call_reply_error(
+			c, *node ? ERR_CONFLICT : ERR_BAD_REQUEST,
+			*node ? "Operation cannot be fulfilled on pods/binding \"%s\": pod "
+				"is already assigned to a node"
+			      : "Binding of pod \"%s\" has no target.name",
+			o->name);
 		return;
 	}
 	json_auto_t *pod = object_dup(o);

@@ -15,9 +15,9 @@ struct watch {
 	struct selection sel;
 	struct snapshot initial; /* not yet sent */
 	size_t next;
-	uint64_t since;	 /* revision behind which changes are told */
-	uint64_t sent;	 /* newest revision the client has seen */
-	uint64_t mark;	 /* revision at the last bookmark tick: everything up to it was delivered */
+	uint64_t since; /* revision behind which changes are told */
+	uint64_t sent;	/* newest revision the client has seen */
+	uint64_t mark;	/* revision at the last bookmark tick: everything up to it was delivered */
 	struct store_watch *changes;
 	struct timer *timeout, *bookmark;
 	enum table_include include;
@@ -132,8 +132,8 @@ static void send_bookmark(struct watch *w, uint64_t rev, bool initial_end)
 	}
 	json_put_strf(v, "metadata.resourceVersion", "%llu", (unsigned long long)rev);
 	if (initial_end)
-		json_object_set_new(json_obj(v, "metadata.annotations"), "k8s.io/initial-events-end",
-				    json_string("true"));
+		json_object_set_new(json_obj(v, "metadata.annotations"),
+				    "k8s.io/initial-events-end", json_string("true"));
 	send_json(w, "BOOKMARK", v);
 }
 
@@ -150,8 +150,9 @@ static void watch_lost(void *arg)
 
 static void send_event(struct watch *w, const struct store_event *ev)
 {
-	static const char *const names[] = {
-		[STORE_ADDED] = "ADDED", [STORE_MODIFIED] = "MODIFIED", [STORE_DELETED] = "DELETED"};
+	static const char *const names[] = {[STORE_ADDED] = "ADDED",
+					    [STORE_MODIFIED] = "MODIFIED",
+					    [STORE_DELETED] = "DELETED"};
 	bool now = selection_matches(&w->sel, w->call, ev->obj);
 	bool before = ev->old && selection_matches(&w->sel, w->call, ev->old);
 
@@ -247,10 +248,11 @@ static int parse_initial(struct watch *w, bool *initial, struct err *err)
 	auto_free char *match = http_param(c->req, "resourceVersionMatch");
 
 	if (str_empty(send))
-		return str_empty(match) ? 0
-					: watch_invalid(err, "resourceVersionMatch",
-							"resourceVersionMatch is forbidden for "
-							"watch unless sendInitialEvents is provided");
+		return str_empty(match)
+			       ? 0
+			       : watch_invalid(err, "resourceVersionMatch",
+					       "resourceVersionMatch is forbidden for "
+					       "watch unless sendInitialEvents is provided");
 	if (!match || !streq(match, "NotOlderThan"))
 		return watch_invalid(err, "resourceVersionMatch",
 				     "sendInitialEvents requires setting resourceVersionMatch to "
@@ -315,7 +317,8 @@ void handle_watch(struct call *c)
 
 	w->call = c;
 	c->api->n_watches++;
-	if (watch_parse(w, &seconds, &initial, &err) < 0 || (!initial && watch_follow(w, &err) < 0)) {
+	if (watch_parse(w, &seconds, &initial, &err) < 0 ||
+	    (!initial && watch_follow(w, &err) < 0)) {
 		watch_free(w);
 		call_reply_err(c, &err);
 		return;
