@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pod: the pod state machine. Its table is at the end of this file. */
+#include "internal.h"
+#include "files.h"
+
+#include <arpa/inet.h>
+
+/* ---- small questions -------------------------------------------------------------------- */
+
+const json_t *pod_json(const struct pod *p)
+{
+	return object_json(p->obj);
+}
+
+bool pod_host_network(const struct pod *p)
+{
+	return json_bool(pod_json(p), "spec.hostNetwork", false);
+}
+
+const char *pod_ip_text(const struct pod *p, char buf[static INET_ADDRSTRLEN])
+{
+	*buf = '\0';
+	if (p->sandbox_ready && pod_host_network(p))
+		snprintf(buf, INET_ADDRSTRLEN, "%s", p->node->host_ip);
+	else if (p->ip.s_addr != INADDR_ANY)
+		inet_ntop(AF_INET, &p->ip, buf, INET_ADDRSTRLEN);
+	return buf;
+}
+
+struct self_facts pod_self(const struct pod *p, char ip[static INET_ADDRSTRLEN])
+{
+	return (struct self_facts){
+		.pod_ip = pod_ip_text(p, ip),
+		.host_ip = p->node->host_ip,
+		.node_name = p->node->name,
+		.node_cpu_milli = p->node->cpu_milli,
+		.node_memory_bytes = p->node->memory_bytes,
+	};
+}
+
+struct ctr *pod_ctr(const struct pod *p, const char *name)
+{
+	for (size_t i = 0; i < p->n_ctrs; i++)
+		if (streq(p->ctrs[i]->facts.name, name))
+			return p->ctrs[i];
+	return NULL;
+}
+
+char *pod_run_path(const struct pod *p, const char *name)
+{
+	return xasprintf("%s/pods/%s/%s", p->node->run_dir, p->uid, name);
+}
+
+char *pod_state_path(const struct pod *p, const char *name)
+{
+	return xasprintf("%s/pods/%s/%s", p->node->state_dir, p->uid, name);
+}
+
+char *pod_log_dir(const struct pod *p)
+{
+	return xasprintf("%s/%s_%s_%s", p->node->log_dir, p->ns, p->name, p->uid);
+}
+
+const json_t *pod_lookup(void *arg, const struct kind *k, const char *name)
+{
+	const struct pod *p = arg;
+	const struct object *o = store_get(p->node->store, k, p->ns, name);
+
+	return o ? object_json(o) : NULL;
+}
+
+void pod_event(struct pod *p, const char *type, const char *reason, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (p->removed)
+		return;
+	va_start(ap, fmt);
+	auto_free char *text = xvasprintf(fmt, ap);
+	va_end(ap);
+	registry_event(p->node->parts.registry, p->obj, NULL, type, reason, "kubelet", "%s", text);
+}
+
+/* ---- birth and death -------------------------------------------------------------------- */
+
+static void pod_run(void *arg);
+
+static void add_ctrs(struct pod *p, const json_t *list, bool init)
+{
+	size_t i;
+	json_t *spec;
+
+	json_array_foreach(list, i, spec)
+	{
+		bool stays = streq(json_str(spec, "restartPolicy", ""), "Always");
+		enum ctr_role role = !init ? CTR_MAIN : stays ? CTR_SIDECAR : CTR_INIT;
+		p->ctrs = xrealloc(p->ctrs, p->n_ctrs + 1, sizeof(struct ctr *));
+		p->ctrs[p->n_ctrs++] = ctr_new(p, role, (unsigned)i, spec);
+	}
+}
+
+static void on_timer(void *arg)
+{
+	pod_kick(arg);
+}
+
+struct pod *pod_new(struct node *n, const struct object *obj)
+{
+	struct pod *p = xnew(struct pod);
+	struct timespec started;
+
+	p->node = n;
+	p->obj = object_ref(obj);
+	p->uid = xstrdup(obj->uid);
+	p->ns = xstrdup(obj->ns);
+	p->name = xstrdup(obj->name);
+	p->timer = timer_new(n->loop, on_timer, p);
+	p->started = loop_now(n->loop);
+	p->start_time = time(NULL);
+	if (time_parse(json_str(pod_json(p), "status.startTime", ""), &started) == 0)
+		p->start_time = started.tv_sec;
+	work_init(&p->work, pod_run, p);
+	add_ctrs(p, json_at(pod_json(p), "spec.initContainers"), true);
+	add_ctrs(p, json_at(pod_json(p), "spec.containers"), false);
+	list_add_tail(&n->pods, &p->link);
+	map_put(&n->by_uid, p->uid, p);
+	return p;
+}
+
+void pod_update(struct pod *p, const struct object *obj)
+{
+	const struct object *old = p->obj;
+
+	p->obj = object_ref(obj);
+	object_unref(old);
+}
+
+static void pod_release(void *arg)
+{
+	struct pod *p = arg;
+
+	for (size_t i = 0; i < p->n_ctrs; i++)
+		ctr_free(p->ctrs[i]);
+	free(p->ctrs);
+	object_unref(p->obj);
+	free(p->uid);
+	free(p->ns);
+	free(p->name);
+	free(p->message);
+	free(p);
+}
+
+void pod_free(struct pod *p)
+{
+	work_cancel(&p->work);
+	timer_free(p->timer);
+	for (size_t i = 0; i < p->n_ctrs; i++)
+		ctr_abort_jobs(p->ctrs[i]);
+	volumes_release(p);
+	loop_free_later(p->node->loop, pod_release, p);
+}
+
+/* ---- status ----------------------------------------------------------------------------- */
+
+static bool is_terminal(const char *phase)
+{
+	return streq(phase, "Succeeded") || streq(phase, "Failed");
+}
+
+static json_t *make_status(const struct pod *p)
+{
+	const struct ctr_facts **ctrs = xcalloc(p->n_ctrs + 1, sizeof(*ctrs));
+	char ip[INET_ADDRSTRLEN];
+	struct pod_facts f = {
+		.pod = pod_json(p),
+		.ctrs = ctrs,
+		.n_ctrs = p->n_ctrs,
+		.runtime = runtime_name(p->node->parts.runtime),
+		.host_ip = p->node->host_ip,
+		.pod_ip = pod_ip_text(p, ip),
+		.sandbox_ready = p->sandbox_ready,
+		.terminal = pod_goal(p) == GOAL_END ||
+			    (pod_goal(p) == GOAL_DELETE && p->state > POD_STOPPING),
+		.failed = p->failed,
+		.reason = p->reason,
+		.message = p->message,
+		.start_time = p->start_time,
+		.now = time(NULL),
+	};
+
+	for (size_t i = 0; i < p->n_ctrs; i++) {
+		ctr_refresh_facts(p->ctrs[i]);
+		ctrs[i] = &p->ctrs[i]->facts;
+	}
+	json_t *status = status_make(&f);
+	free(ctrs);
+	return status;
+}
+
+/*
+ * Observations are volatile. What must survive a boot is written: the end of a pod, and that a pod
+ * which must not run twice (restartPolicy Never) has begun.
+ */
+static enum store_class status_class(const struct pod *p, const char *phase)
+{
+	bool never = streq(json_str(pod_json(p), "spec.restartPolicy", "Always"), "Never");
+	const char *old = json_str(pod_json(p), "status.phase", "");
+
+	if (streq(phase, old))
+		return STORE_VOLATILE;
+	if (is_terminal(phase) || (never && streq(phase, "Running")))
+		return STORE_LAZY;
+	return STORE_VOLATILE;
+}
+
+void pod_write_status(struct pod *p)
+{
+	auto_err err = {0};
+	uint64_t before = store_rev(p->node->store);
+
+	if (p->removed || pod_goal(p) == GOAL_SHUTDOWN)
+		return;
+	if (p->state >= POD_ENDED && is_terminal(json_str(pod_json(p), "status.phase", "")))
+		return; /* the last word has been said */
+	json_t *status = make_status(p);
+	enum store_class c = status_class(p, json_str(status, "phase", ""));
+	if (registry_set_status(p->node->parts.registry, &kind_pod, p->ns, p->name, p->uid, status,
+				c, &err) < 0)
+		log_warn("pod %s/%s: status: %s", p->ns, p->name, err_message(&err));
+	if (store_rev(p->node->store) != before)
+		p->own_rev = store_rev(p->node->store);
+}
+
+/* ---- steps ------------------------------------------------------------------------------ */
+
+static bool all_main_over(const struct pod *p)
+{
+	for (size_t i = 0; i < p->n_ctrs; i++) {
+		const struct ctr *c = p->ctrs[i];
+		if (c->facts.role != CTR_MAIN)
+			continue;
+		if (c->state != CTR_EXITED || ctr_will_restart(c))
+			return false;
+	}
+	return true;
+}
+
+/* An init container that failed and may not be tried again ends the pod. */
+static bool init_over(const struct pod *p)
+{
+	for (size_t i = 0; i < p->n_ctrs; i++) {
+		const struct ctr *c = p->ctrs[i];
+		if (c->facts.role == CTR_INIT && c->state == CTR_EXITED && !ctr_done_ok(c) &&
+		    !ctr_will_restart(c))
+			return true;
+	}
+	return false;
+}
+
+enum pod_goal pod_goal(const struct pod *p)
+{
+	if (p->removed || meta_deleting(pod_json(p)))
+		return GOAL_DELETE;
+	if (p->node->stopping)
+		return GOAL_SHUTDOWN;
+	if (p->failed || init_over(p) || all_main_over(p))
+		return GOAL_END;
+	return GOAL_RUN;
+}
+
+static uint64_t retry_us(unsigned tries)
+{
+	uint64_t us = USEC_PER_SEC << (tries < 6 ? tries : 6);
+
+	return us < 60 * USEC_PER_SEC ? us : 60 * USEC_PER_SEC;
+}
+
+static void setup_failed(struct pod *p)
+{
+	uint64_t us = retry_us(p->tries++);
+
+	p->retry_at = mono_add(loop_now(p->node->loop), us);
+	pod_wake_in(p, us);
+}
+
+static void set_up(struct pod *p)
+{
+	const char *volume = NULL;
+	auto_err err = {0};
+
+	p->configs_changed = false;
+	if (volumes_prepare(p, &volume, &err) < 0) {
+		pod_event(p, "Warning", "FailedMount",
+			  "MountVolume.SetUp failed for volume \"%s\" : %s", volume,
+			  err_message(&err));
+		setup_failed(p);
+		return;
+	}
+	if (pod_start_sandbox(p, &err) < 0) {
+		pod_event(p, "Warning", "FailedCreatePodSandBox",
+			  "Failed to create pod sandbox: %s", err_message(&err));
+		pod_release_address(p);
+		setup_failed(p);
+		return;
+	}
+	pod_set_state(p, POD_SANDBOX);
+}
+
+static void step_new(struct pod *p)
+{
+	uint64_t left = mono_sub(p->retry_at, loop_now(p->node->loop));
+
+	if (is_terminal(json_str(pod_json(p), "status.phase", ""))) {
+		pod_set_state(p, POD_ENDED);
+		return;
+	}
+	if (pod_goal(p) != GOAL_RUN || pod_check_deadline(p)) {
+		pod_set_state(p, POD_CLEANUP);
+		return;
+	}
+	if (left && !p->configs_changed) {
+		pod_wake_in(p, left);
+		return;
+	}
+	set_up(p);
+}
+
+static void attach_network(struct pod *p)
+{
+	auto_err err = {0};
+
+	p->network_wanted = false;
+	if (!pod_host_network(p) && network_attach(p->node->parts.network, p->uid,
+						   sandbox_netns_fd(p->sandbox), p->ip, &err) < 0) {
+		pod_event(p, "Warning", "FailedCreatePodSandBox",
+			  "Failed to create pod sandbox: network: %s", err_message(&err));
+		setup_failed(p);
+		pod_set_state(p, POD_CLEANUP);
+		return;
+	}
+	p->sandbox_ready = true;
+	p->tries = 0;
+	node_pods_changed(p->node);
+	pod_set_state(p, POD_INIT);
+}
+
+static void step_sandbox(struct pod *p)
+{
+	if (p->sandbox_lost) {
+		setup_failed(p);
+		pod_set_state(p, POD_CLEANUP);
+	} else if (pod_goal(p) != GOAL_RUN) {
+		pod_set_state(p, POD_CLEANUP);
+	} else if (p->network_wanted) {
+		attach_network(p);
+	}
+}
+
+/* What INIT and RUNNING have in common; true: the state was left. */
+static bool leave(struct pod *p)
+{
+	if (p->sandbox_lost) {
+		pod_event(p, "Normal", "SandboxChanged",
+			  "Pod sandbox changed, it will be killed and re-created.");
+		pod_set_state(p, POD_CLEANUP);
+		return true;
+	}
+	if (pod_check_deadline(p) || pod_goal(p) != GOAL_RUN) {
+		pod_set_state(p, POD_STOPPING);
+		return true;
+	}
+	if (p->configs_changed) {
+		p->configs_changed = false;
+		volumes_refresh(p);
+		for (size_t i = 0; i < p->n_ctrs; i++)
+			p->ctrs[i]->retry_at = (mono_t){0};
+	}
+	return false;
+}
+
+/* Sidecars go on beside the init containers behind them. */
+static void step_init(struct pod *p)
+{
+	if (leave(p))
+		return;
+	for (size_t i = 0; i < p->n_ctrs && p->ctrs[i]->facts.role != CTR_MAIN; i++) {
+		struct ctr *c = p->ctrs[i];
+		if (c->facts.role == CTR_INIT && ctr_done_ok(c))
+			continue;
+		ctr_step(c);
+		if (c->facts.role == CTR_INIT || !c->facts.started)
+			return;
+	}
+	pod_set_state(p, POD_RUNNING);
+}
+
+static void step_running(struct pod *p)
+{
+	if (leave(p))
+		return;
+	for (size_t i = 0; i < p->n_ctrs; i++)
+		if (p->ctrs[i]->facts.role != CTR_INIT)
+			ctr_step(p->ctrs[i]);
+	if (pod_goal(p) != GOAL_RUN)
+		pod_set_state(p, POD_STOPPING);
+}
+
+/* ---- the table -------------------------------------------------------------------------- */
+
+#define TO(s) (1u << POD_##s)
+static const struct {
+	const char *name;
+	void (*step)(struct pod *p);
+	unsigned next; /* legal successors */
+} states[POD_STATE_COUNT] = {
+	[POD_NEW] = {"New", step_new, TO(SANDBOX) | TO(INIT) | TO(CLEANUP) | TO(ENDED)},
+	[POD_SANDBOX] = {"Sandbox", step_sandbox, TO(INIT) | TO(CLEANUP)},
+	[POD_INIT] = {"Init", step_init, TO(RUNNING) | TO(STOPPING) | TO(CLEANUP)},
+	[POD_RUNNING] = {"Running", step_running, TO(STOPPING) | TO(CLEANUP)},
+	[POD_STOPPING] = {"Stopping", pod_step_stopping, TO(CLEANUP)},
+	[POD_CLEANUP] = {"Cleanup", pod_step_cleanup, TO(NEW) | TO(ENDED) | TO(GONE)},
+	[POD_ENDED] = {"Ended", pod_step_ended, TO(GONE)},
+	[POD_GONE] = {"Gone", pod_step_gone, 0},
+};
+#undef TO
+
+const char *pod_state_name(enum pod_state s)
+{
+	return states[s].name;
+}
+
+void pod_set_state(struct pod *p, enum pod_state next)
+{
+	if (!(states[p->state].next & (1u << next))) {
+		log_error("pod %s/%s: illegal step %s -> %s", p->ns, p->name, states[p->state].name,
+			  states[next].name);
+		return;
+	}
+	log_debug("pod %s/%s: %s -> %s", p->ns, p->name, states[p->state].name, states[next].name);
+	p->state = next;
+}
+
+void pod_wake_in(struct pod *p, uint64_t us)
+{
+	if (us == 0)
+		us = 1;
+	if (p->wake_us == 0 || us < p->wake_us)
+		p->wake_us = us;
+}
+
+void pod_kick(struct pod *p)
+{
+	if (p->node->adopted)
+		work_queue(p->node->loop, &p->work);
+}
+
+static void pod_run(void *arg)
+{
+	struct pod *p = arg;
+	enum pod_state before;
+
+	do {
+		p->wake_us = 0;
+		before = p->state;
+		states[before].step(p);
+		if (p->state == POD_GONE && (p->removed || p->node->stopping)) {
+			node_forget(p);
+			return;
+		}
+	} while (p->state != before);
+	if (p->state != POD_GONE)
+		pod_write_status(p);
+	if (p->wake_us)
+		timer_arm(p->timer, p->wake_us);
+	else
+		timer_disarm(p->timer);
+	logs_poke(p->node, p);
+}

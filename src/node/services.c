@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * services: kube-proxy and the DNS table in one: Services, EndpointSlices and hostPorts of pods to
+ * proxy frontends and DNS records. The whole set is made anew after changes; the proxy and the
+ * responder find out what really differs.
+ */
+#include "internal.h"
+
+#include <arpa/inet.h>
+
+#define SETTLE_US (10 * USEC_PER_MSEC) /* many changes at once make one update */
+#define MAX_HOST_ADDRESSES 16
+
+struct services {
+	struct node *node;
+	struct store_watch *services, *slices;
+	struct timer *timer;
+	struct map trouble; /* "ns/name:port address" -> itself: told about */
+};
+
+/* A set under construction. */
+struct build {
+	struct node *node;
+	struct proxy_frontend *frontends;
+	size_t n_frontends;
+	struct dns_service *dns;
+	size_t n_dns;
+	struct strv keep; /* owns every block that the two arrays point to */
+	struct in_addr hosts[MAX_HOST_ADDRESSES];
+	size_t n_hosts;
+};
+
+static void *build_keep(struct build *b, void *block)
+{
+	strv_take(&b->keep, block);
+	return block;
+}
+
+/* ---- endpoints ---------------------------------------------------------------------------- */
+
+/* The slices of one Service, all IPv4 ones. */
+static const json_t *slice_of(const struct object *o, const char *service)
+{
+	const json_t *slice = object_json(o);
+	const char *of = meta_label(slice, "kubernetes.io/service-name");
+
+	if (!of || !streq(of, service) || !streq(json_str(slice, "addressType", "IPv4"), "IPv4"))
+		return NULL;
+	return slice;
+}
+
+/* A nil `ready` means ready; publishNotReadyAddresses has been seen to by the controller. */
+static bool endpoint_ready(const json_t *endpoint)
+{
+	return json_bool(endpoint, "conditions.ready", true);
+}
+
+static int slice_port(const json_t *slice, const json_t *port)
+{
+	const char *name = json_str(port, "name", "");
+	const char *protocol = json_str(port, "protocol", "TCP");
+	size_t i;
+	json_t *p;
+
+	json_array_foreach(json_object_get(slice, "ports"), i,
+			   p) if (streq(json_str(p, "name", ""), name) &&
+				  streq(json_str(p, "protocol", "TCP"),
+					protocol)) return (int)json_int(p, "port", 0);
+	return 0;
+}
+
+struct backends {
+	struct proxy_backend *v;
+	size_t n;
+};
+
+static void add_backends(struct backends *to, const json_t *slice, int port)
+{
+	size_t i, j;
+	json_t *endpoint, *address;
+
+	json_array_foreach(json_object_get(slice, "endpoints"), i, endpoint)
+	{
+		if (!endpoint_ready(endpoint))
+			continue;
+		json_array_foreach(json_object_get(endpoint, "addresses"), j, address)
+		{
+			struct sockaddr_in a = {.sin_family = AF_INET};
+			a.sin_port = htons((uint16_t)port);
+			if (inet_pton(AF_INET, json_string_value(address), &a.sin_addr) != 1)
+				continue;
+			to->v = xrealloc(to->v, to->n + 1, sizeof(*to->v));
+			to->v[to->n++].addr = a;
+		}
+	}
+}
+
+static struct backends backends_of(struct build *b, const json_t *service, const json_t *port)
+{
+	struct store_iter it = store_iter(b->node->store, &kind_endpointslice, meta_ns(service));
+	struct backends all = {0};
+	const struct object *o;
+
+	while ((o = store_next(&it))) {
+		const json_t *slice = slice_of(o, meta_name(service));
+		int n = slice ? slice_port(slice, port) : 0;
+		if (n > 0)
+			add_backends(&all, slice, n);
+	}
+	if (all.v)
+		build_keep(b, all.v);
+	return all;
+}
+
+/* ---- frontends ---------------------------------------------------------------------------- */
+
+static void add_frontend(struct build *b, const struct proxy_frontend *like, struct in_addr ip,
+			 int64_t port)
+{
+	if (port < 1 || port > 65535)
+		return;
+	b->frontends = xrealloc(b->frontends, b->n_frontends + 1, sizeof(*b->frontends));
+	b->frontends[b->n_frontends] = *like;
+	b->frontends[b->n_frontends++].listen = (struct sockaddr_in){
+		.sin_family = AF_INET, .sin_addr = ip, .sin_port = htons((uint16_t)port)};
+}
+
+static void add_at_list(struct build *b, const struct proxy_frontend *like, const json_t *ips,
+			int64_t port)
+{
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(ips, i, v)
+	{
+		struct in_addr ip;
+		if (json_is_string(v) && inet_pton(AF_INET, json_string_value(v), &ip) == 1)
+			add_frontend(b, like, ip, port);
+	}
+}
+
+static int protocol_of(const json_t *port)
+{
+	const char *name = json_str(port, "protocol", "TCP");
+
+	if (streq(name, "UDP"))
+		return IPPROTO_UDP;
+	return streq(name, "TCP") ? IPPROTO_TCP : -1;
+}
+
+static uint32_t affinity_of(const json_t *service)
+{
+	if (!streq(json_str(service, "spec.sessionAffinity", "None"), "ClientIP"))
+		return 0;
+	return (uint32_t)json_int(service, "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+				  10800);
+}
+
+/* Every address where one port of a Service listens. */
+static void add_port(struct build *b, const json_t *service, const json_t *port)
+{
+	const char *type = json_str(service, "spec.type", "ClusterIP");
+	const char *name = json_str(port, "name", "");
+	int64_t number = json_int(port, "port", 0);
+	int protocol = protocol_of(port);
+	struct in_addr any = {htonl(INADDR_ANY)};
+
+	if (protocol < 0)
+		return;
+	struct backends to = backends_of(b, service, port);
+	struct proxy_frontend f = {
+		.name = build_keep(b, xasprintf("%s/%s%s%s", meta_ns(service), meta_name(service),
+						*name ? ":" : "", name)),
+		.protocol = (uint8_t)protocol,
+		.affinity_seconds = affinity_of(service),
+		.backends = to.v,
+		.n_backends = to.n,
+	};
+	add_at_list(b, &f, json_at(service, "spec.clusterIPs"), number);
+	add_at_list(b, &f, json_at(service, "spec.externalIPs"), number);
+	if (streq(type, "NodePort") || streq(type, "LoadBalancer"))
+		add_frontend(b, &f, any, json_int(port, "nodePort", 0));
+	if (!streq(type, "LoadBalancer"))
+		return;
+	for (size_t i = 0; i < b->n_hosts; i++)
+		add_frontend(b, &f, b->hosts[i], number);
+}
+
+static void add_host_port(struct build *b, const struct pod *p, const json_t *port)
+{
+	const char *host = json_str(port, "hostIP", "");
+	int64_t to = json_int(port, "containerPort", 0);
+	struct in_addr ip = {htonl(INADDR_ANY)};
+	int protocol = protocol_of(port);
+	struct proxy_backend *backend;
+
+	if (!json_int(port, "hostPort", 0) || protocol < 0)
+		return;
+	if (*host && inet_pton(AF_INET, host, &ip) != 1)
+		return;
+	backend = build_keep(b, xnew(struct proxy_backend));
+	backend->addr = (struct sockaddr_in){
+		.sin_family = AF_INET, .sin_addr = p->ip, .sin_port = htons((uint16_t)to)};
+	struct proxy_frontend f = {
+		.name = build_keep(b, xasprintf("%s/%s:hostPort", p->ns, p->name)),
+		.protocol = (uint8_t)protocol,
+		.backends = backend,
+		.n_backends = 1,
+	};
+	add_frontend(b, &f, ip, json_int(port, "hostPort", 0));
+}
+
+static void add_host_ports(struct build *b)
+{
+	list_foreach (&b->node->pods, p, struct pod, link) {
+		size_t i, j;
+		json_t *c, *port;
+		if (!p->sandbox_ready || p->ip.s_addr == INADDR_ANY ||
+		    !strstr(p->obj->text, "hostPort"))
+			continue;
+		json_array_foreach(json_at(pod_json(p), "spec.containers"), i, c)
+			json_array_foreach(json_object_get(c, "ports"), j, port)
+				add_host_port(b, p, port);
+	}
+}
+
+/* ---- DNS ---------------------------------------------------------------------------------- */
+
+static const char *lower(struct build *b, const char *text)
+{
+	char *s = build_keep(b, xstrdup(text));
+
+	for (char *p = s; *p; p++)
+		if (*p >= 'A' && *p <= 'Z')
+			*p = (char)(*p - 'A' + 'a');
+	return s;
+}
+
+static void dns_ports(struct build *b, struct dns_service *d, const json_t *service)
+{
+	const json_t *ports = json_at(service, "spec.ports");
+	struct dns_port *all = build_keep(b, xcalloc(json_array_size(ports) + 1, sizeof(*all)));
+	size_t i;
+	json_t *p;
+
+	json_array_foreach(ports, i, p)
+	{
+		all[i].name = build_keep(b, xstrdup(json_str(p, "name", "")));
+		all[i].protocol = lower(b, json_str(p, "protocol", "TCP"));
+		all[i].port = (uint16_t)json_int(p, "port", 0);
+	}
+	d->ports = all;
+	d->n_ports = json_array_size(ports);
+}
+
+static void dns_slice(struct build *b, struct dns_endpoint **all, size_t *n, const json_t *slice)
+{
+	size_t i, j;
+	json_t *endpoint, *address;
+
+	json_array_foreach(json_object_get(slice, "endpoints"), i, endpoint)
+	{
+		const char *host = json_str(endpoint, "hostname", NULL);
+		if (!endpoint_ready(endpoint))
+			continue;
+		json_array_foreach(json_object_get(endpoint, "addresses"), j, address)
+		{
+			struct in_addr ip;
+			if (inet_pton(AF_INET, json_string_value(address), &ip) != 1)
+				continue;
+			*all = xrealloc(*all, *n + 1, sizeof(**all));
+			(*all)[*n].addr = ip;
+			(*all)[(*n)++].hostname = host ? build_keep(b, xstrdup(host)) : NULL;
+		}
+	}
+}
+
+static void dns_endpoints(struct build *b, struct dns_service *d, const json_t *service)
+{
+	struct store_iter it = store_iter(b->node->store, &kind_endpointslice, meta_ns(service));
+	struct dns_endpoint *all = NULL;
+	const struct object *o;
+
+	while ((o = store_next(&it))) {
+		const json_t *slice = slice_of(o, meta_name(service));
+		if (slice)
+			dns_slice(b, &all, &d->n_endpoints, slice);
+	}
+	if (all)
+		d->endpoints = build_keep(b, all);
+}
+
+static void add_dns(struct build *b, const json_t *service)
+{
+	const char *ip = json_str(service, "spec.clusterIP", "");
+	struct dns_service d = {
+		.ns = build_keep(b, xstrdup(meta_ns(service))),
+		.name = build_keep(b, xstrdup(meta_name(service))),
+	};
+
+	if (streq(json_str(service, "spec.type", ""), "ExternalName"))
+		d.external_name =
+			build_keep(b, xstrdup(json_str(service, "spec.externalName", "")));
+	else if (inet_pton(AF_INET, ip, &d.cluster_ip) != 1)
+		dns_endpoints(b, &d, service);
+	dns_ports(b, &d, service);
+	b->dns = xrealloc(b->dns, b->n_dns + 1, sizeof(*b->dns));
+	b->dns[b->n_dns++] = d;
+}
+
+/* ---- load balancer status ----------------------------------------------------------------- */
+
+/* LoadBalancer services get the node's address as theirs, others keep none. */
+static void set_ingress(struct build *b, const struct object *o)
+{
+	const json_t *service = object_json(o);
+	bool wanted = streq(json_str(service, "spec.type", ""), "LoadBalancer") && b->n_hosts > 0;
+	const char *has = json_str(
+		json_array_get(json_at(service, "status.loadBalancer.ingress"), 0), "ip", "");
+	char ip[INET_ADDRSTRLEN] = "";
+	auto_err err = {0};
+	json_t *status;
+
+	if (wanted)
+		inet_ntop(AF_INET, &b->hosts[0], ip, sizeof(ip));
+	if (streq(ip, has))
+		return;
+	status = json_at(service, "status") ? json_deep_copy(json_at(service, "status"))
+					    : json_object();
+	json_object_set_new(status, "loadBalancer", json_object());
+	if (wanted)
+		json_put(status, "loadBalancer.ingress",
+			 json_pack("[{s:s, s:s}]", "ip", ip, "ipMode", "VIP"));
+	if (registry_set_status(b->node->parts.registry, &kind_service, o->ns, o->name, o->uid,
+				status, STORE_VOLATILE, &err) < 0)
+		log_warn("service %s/%s: status: %s", o->ns, o->name, err_message(&err));
+}
+
+/* ---- the whole ---------------------------------------------------------------------------- */
+
+static void build_all(struct build *b)
+{
+	struct store_iter it = store_iter(b->node->store, &kind_service, NULL);
+	const struct object *o;
+
+	while ((o = store_next(&it))) {
+		const json_t *service = object_json(o);
+		bool external = streq(json_str(service, "spec.type", ""), "ExternalName");
+		size_t i;
+		json_t *port;
+		add_dns(b, service);
+		if (!external)
+			json_array_foreach(json_at(service, "spec.ports"), i, port)
+				add_port(b, service, port);
+		set_ingress(b, o);
+	}
+	add_host_ports(b);
+}
+
+static void update(void *arg)
+{
+	struct services *s = arg;
+	struct node *n = s->node;
+	struct build b = {.node = n};
+
+	b.n_hosts = network_host_addresses(n->parts.network, b.hosts, MAX_HOST_ADDRESSES);
+	build_all(&b);
+	proxy_set(n->parts.proxy, b.frontends, b.n_frontends);
+	dns_set(n->parts.dns, b.dns, b.n_dns);
+	free(b.frontends);
+	free(b.dns);
+	strv_done(&b.keep);
+}
+
+void services_dirty(struct services *s)
+{
+	if (!timer_armed(s->timer))
+		timer_arm(s->timer, SETTLE_US);
+}
+
+static bool on_change(void *arg, const struct store_event *ev UNUSED)
+{
+	services_dirty(arg);
+	return true;
+}
+
+struct services *services_start(struct node *n, struct err *err)
+{
+	struct services *s = xnew(struct services);
+	uint64_t rev = store_rev(n->store);
+
+	s->node = n;
+	s->timer = timer_new(n->loop, update, s);
+	s->services = store_watch_new(n->store, &kind_service, rev, on_change, NULL, s, err);
+	s->slices = store_watch_new(n->store, &kind_endpointslice, rev, on_change, NULL, s, err);
+	if (!s->services || !s->slices) {
+		services_stop(s);
+		return NULL;
+	}
+	services_dirty(s);
+	return s;
+}
+
+static void free_trouble(struct services *s)
+{
+	size_t i = 0;
+	const char *key;
+	void *value;
+
+	while (map_next(&s->trouble, &i, &key, &value))
+		free(value);
+	map_done(&s->trouble);
+}
+
+void services_stop(struct services *s)
+{
+	if (!s)
+		return;
+	store_watch_free(s->services);
+	store_watch_free(s->slices);
+	timer_free(s->timer);
+	free_trouble(s);
+	loop_free_later(s->node->loop, free, s);
+}
+
+/* ---- ports that are taken ------------------------------------------------------------------ */
+
+/* "ns/name:port" to the Service, or to the pod of a hostPort. */
+static const struct object *named_object(struct node *n, const char *name)
+{
+	const char *slash = strchr(name, '/'), *colon = slash ? strchr(slash, ':') : NULL;
+
+	if (!slash)
+		return NULL;
+	auto_free char *ns = xstrndup(name, (size_t)(slash - name));
+	auto_free char *obj =
+		colon ? xstrndup(slash + 1, (size_t)(colon - slash - 1)) : xstrdup(slash + 1);
+	bool pod = colon && streq(colon, ":hostPort");
+	return store_get(n->store, pod ? &kind_pod : &kind_service, ns, obj);
+}
+
+void node_on_proxy_trouble(void *node, const char *name, const struct sockaddr_in *listen,
+			   uint8_t protocol, const char *why)
+{
+	struct node *n = node;
+	const struct object *o;
+	char ip[INET_ADDRSTRLEN];
+
+	if (!n || !n->services)
+		return;
+	inet_ntop(AF_INET, &listen->sin_addr, ip, sizeof(ip));
+	auto_free char *key = xasprintf("%s %s:%u/%s", name, ip, ntohs(listen->sin_port),
+					protocol == IPPROTO_UDP ? "UDP" : "TCP");
+	o = named_object(n, name);
+	if (!why) {
+		free(map_del(&n->services->trouble, key));
+		return;
+	}
+	if (map_get(&n->services->trouble, key))
+		return;
+	map_put(&n->services->trouble, key, xstrdup(key));
+	log_warn("service %s: cannot listen on %s:%u: %s", name, ip, ntohs(listen->sin_port), why);
+	if (o)
+		registry_event(n->parts.registry, o, NULL, "Warning", "FailedToListen", "coracled",
+			       "cannot listen on %s:%u/%s: %s", ip, ntohs(listen->sin_port),
+			       protocol == IPPROTO_UDP ? "UDP" : "TCP", why);
+}
