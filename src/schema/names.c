@@ -5,8 +5,8 @@
  */
 #include "internal.h"
 
-#define TOO_LONG_63 "must be no more than 63 bytes"
-#define TOO_LONG_253 "must be no more than 253 bytes"
+#define TOO_LONG_63 "must be no more than 63 characters"
+#define TOO_LONG_253 "must be no more than 253 characters"
 #define LABEL_RE "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 #define NAME_RE "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 
