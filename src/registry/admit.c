@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Admission: the namespace's life cycle, service accounts and priorities of pods. */
+#include "internal.h"
+
+static bool is_terminating(const struct object *ns)
+{
+	return streq(json_str(object_json(ns), "status.phase", ""), "Terminating") ||
+	       meta_deleting(object_json(ns));
+}
+
+int admit_namespace(struct registry *r, const struct kind *k, const char *ns, const char *name,
+		    struct err *err)
+{
+	const struct object *o = store_get(r->store, &kind_namespace, "", ns);
+
+	if (!o)
+		return fail_not_found(err, &kind_namespace, ns);
+	if (!is_terminating(o))
+		return 0;
+	err_cause_add(err, "NamespaceTerminating", "metadata.namespace",
+		      "namespace %s is being terminated", ns);
+	return fail_forbidden(
+		err, k, name,
+		"unable to create new content in namespace %s because it is being terminated", ns);
+}
+
+/* ---- pods ------------------------------------------------------------------------------- */
+
+/* `default` is made by a controller a moment after its namespace: it need not be there yet. */
+static int set_service_account(struct registry *r, json_t *pod, struct err *err)
+{
+	const char *ns = meta_ns(pod);
+	const char *name = json_str(pod, "spec.serviceAccountName", "");
+	const struct object *account;
+	json_t *secrets;
+
+	if (!*name)
+		name = json_str(pod, "spec.serviceAccount", "");
+	if (!*name)
+		name = "default";
+	account = store_get(r->store, &kind_serviceaccount, ns, name);
+	if (!account && !streq(name, "default"))
+		return fail_forbidden(err, &kind_pod, meta_name(pod),
+				      "error looking up service account %s/%s: serviceaccount "
+				      "\"%s\" not found",
+				      ns, name, name);
+	json_put(pod, "spec.serviceAccountName", json_string(name));
+	json_put_str(pod, "spec.serviceAccount", json_str(pod, "spec.serviceAccountName", ""));
+	secrets = account ? json_at(object_json(account), "imagePullSecrets") : NULL;
+	if (json_array_size(secrets) && !json_len(pod, "spec.imagePullSecrets"))
+		json_put(pod, "spec.imagePullSecrets", json_deep_copy(secrets));
+	return 0;
+}
+
+/* The two classes every cluster has; others come with the PriorityClass kind. */
+static int set_priority(json_t *pod, struct err *err)
+{
+	static const struct {
+		const char *name;
+		int64_t value;
+	} classes[] = {
+		{"", 0},
+		{"system-cluster-critical", 2000000000},
+		{"system-node-critical", 2000001000},
+	};
+	const char *name = json_str(pod, "spec.priorityClassName", "");
+	int64_t given = json_int(pod, "spec.priority", 0);
+
+	for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
+		if (!streq(classes[i].name, name))
+			continue;
+		if (given && given != classes[i].value)
+			return fail_forbidden(
+				err, &kind_pod, meta_name(pod),
+				"the integer value of priority (%lld) must not be provided in pod "
+				"spec; priority admission controller computed %lld from the given "
+				"PriorityClass name",
+				(long long)given, (long long)classes[i].value);
+		json_put_int(pod, "spec.priority", classes[i].value);
+		return 0;
+	}
+	return fail_forbidden(err, &kind_pod, meta_name(pod),
+			      "no PriorityClass with name %s was found", name);
+}
+
+int admit_create(struct registry *r, const struct kind *k, json_t *obj, struct err *err)
+{
+	int rc;
+
+	if (k != &kind_pod || !json_is_object(json_object_get(obj, "spec")))
+		return 0;
+	rc = set_service_account(r, obj, err);
+	return rc < 0 ? rc : set_priority(obj, err);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of src/registry share.
+ *
+ *   registry.c   lifetime, what must always exist, status writes
+ *   fail.c       errors in Kubernetes' words
+ *   create.c update.c delete.c   the three verbs
+ *   admit.c      namespaces and pods: what may come in, what is filled in
+ *   service.c    cluster addresses and node ports
+ *   event.c      recording of events
+ */
+#ifndef CORACLE_REGISTRY_INTERNAL_H
+#define CORACLE_REGISTRY_INTERNAL_H
+
+#include <coracle/registry.h>
+
+/* Addresses and ports that services hold: key -> "ns/name" of the holder (owned). An entry counts
+ * only while its holder still has it, so what the store takes back frees itself. */
+struct allocator {
+	struct map addresses, ports;
+	uint32_t base; /* of the service range, host order */
+	uint32_t size; /* addresses in it */
+	int port_min, port_max;
+};
+
+struct events {
+	struct map folds;    /* fold key -> struct event_record */
+	struct list records; /* the least recently seen first */
+	size_t n;
+	struct timer *timer;
+};
+
+struct registry {
+	struct loop *loop;
+	struct store *store;
+	char *service_cidr, *node_name;
+	struct allocator allocator;
+	struct events events;
+};
+
+/* ---- fail.c ----------------------------------------------------------------------------- */
+
+int fail_not_found(struct err *err, const struct kind *k, const char *name);
+int fail_exists(struct err *err, const struct kind *k, const char *name);
+/* `Operation cannot be fulfilled on pods "x": <text>` */
+int fail_conflict(struct err *err, const struct kind *k, const char *name, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
+int fail_modified(struct err *err, const struct kind *k, const char *name);
+/* `pods "x" is forbidden: <text>` */
+int fail_forbidden(struct err *err, const struct kind *k, const char *name, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
+/* `Service "x" is invalid: <field>: <text>` with one cause FieldValueInvalid. */
+int fail_invalid(struct err *err, const struct kind *k, const char *name, const char *field,
+		 const char *fmt, ...) PRINTF_LIKE(5, 6);
+
+/* ---- parts of the verbs ----------------------------------------------------------------- */
+
+/* Checks the namespace of the body against the request's and sets it. */
+int set_namespace(const struct kind *k, const char *ns, json_t *obj, struct err *err) MUST_CHECK;
+/* The class that this kind of write gets: events are never worth flash. */
+enum store_class class_for(const struct kind *k, const struct write_options *o);
+bool has_finalizers(const json_t *obj);
+/* "spec" of both differ: what generation counts. */
+bool spec_differs(const json_t *a, const json_t *b);
+/* Removes old from the store and lets go of what it held. */
+int remove_now(struct registry *r, const struct object *old, const struct write_options *o,
+	       const struct object **ret, struct err *err) MUST_CHECK;
+
+/* ---- admit.c ---------------------------------------------------------------------------- */
+
+/* The namespace exists and is not on its way out. */
+int admit_namespace(struct registry *r, const struct kind *k, const char *ns, const char *name,
+		    struct err *err) MUST_CHECK;
+/* Fills in what admission plug-ins fill in, before defaults. */
+int admit_create(struct registry *r, const struct kind *k, json_t *obj, struct err *err) MUST_CHECK;
+
+/* ---- service.c -------------------------------------------------------------------------- */
+
+int allocator_init(struct registry *r, const struct registry_config *config,
+		   struct err *err) MUST_CHECK;
+void allocator_done(struct registry *r);
+/* offset counts from the network address: 1 is the first usable one. */
+void allocator_address(const struct registry *r, uint32_t offset, char *buf, size_t len);
+/* Carries over from old what the new version leaves unsaid. Before defaults. */
+void service_keep(json_t *obj, const json_t *old);
+/* Chooses or checks addresses and ports; nothing is held before service_hold(). */
+int service_allocate(struct registry *r, json_t *obj, struct err *err) MUST_CHECK;
+void service_hold(struct registry *r, const struct object *o);
+void service_release(struct registry *r, const struct object *o);
+
+/* ---- event.c ---------------------------------------------------------------------------- */
+
+void events_init(struct registry *r);
+void events_done(struct registry *r);
+/* An event that somebody wrote, to be forgotten in time. */
+void events_note(struct registry *r, const struct object *event);
+
+#endif

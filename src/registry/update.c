@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* PUT (and the result of a PATCH): spec and status apart, concurrency, generation, finalizers. */
+#include "internal.h"
+
+bool has_finalizers(const json_t *obj)
+{
+	return json_len(obj, "metadata.finalizers") > 0;
+}
+
+bool spec_differs(const json_t *a, const json_t *b)
+{
+	const json_t *x = json_object_get(a, "spec"), *y = json_object_get(b, "spec");
+
+	return x != y && (!x || !y || !json_equal(x, y));
+}
+
+/* ---- may it be written ------------------------------------------------------------------ */
+
+static int check_request(const struct kind *k, const char *ns, const char *name, json_t *obj,
+			 struct err *err)
+{
+	const char *body = meta_name(obj);
+
+	if (*body && !streq(body, name))
+		return err_set(
+			err, ERR_BAD_REQUEST,
+			"the name of the object (%s) does not match the name on the URL (%s)", body,
+			name);
+	if (!*body)
+		json_put_str(obj, "metadata.name", name);
+	return set_namespace(k, ns, obj, err);
+}
+
+static int check_uid(const struct object *old, const char *uid, struct err *err)
+{
+	if (str_empty(uid) || streq(uid, old->uid))
+		return 0;
+	return fail_conflict(err, old->kind, old->name,
+			     "Precondition failed: UID in precondition: %s, UID in object meta: %s",
+			     uid, old->uid);
+}
+
+static int check_rev(const struct object *old, const json_t *obj, const struct write_options *o,
+		     struct err *err)
+{
+	const struct kind *k = old->kind;
+	const char *text = json_str(obj, "metadata.resourceVersion", "");
+	uint64_t rev = 0;
+
+	if (o->precondition_rev && o->precondition_rev != old->rev)
+		return fail_modified(err, k, old->name);
+	if (*text && str_to_u64(text, UINT64_MAX, &rev) < 0)
+		return fail_invalid(err, k, old->name, "metadata.resourceVersion",
+				    "Invalid value: \"%s\": must be a number", text);
+	if (rev && rev != old->rev)
+		return fail_modified(err, k, old->name);
+	if (!rev && !k->unconditional_update)
+		return fail_invalid(err, k, old->name, "metadata.resourceVersion",
+				    "Invalid value: \"%s\": must be specified for an update", text);
+	return 0;
+}
+
+static int check_write(const struct object *old, const json_t *obj, const struct write_options *o,
+		       struct err *err)
+{
+	int rc = check_uid(old, o->precondition_uid, err);
+
+	if (rc == 0)
+		rc = check_uid(old, meta_uid(obj), err);
+	return rc < 0 ? rc : check_rev(old, obj, o, err);
+}
+
+/* ---- what each subresource may change --------------------------------------------------- */
+
+/* Copies member `key` of from, or drops it. */
+static void take(json_t *to, const json_t *from, const char *key)
+{
+	json_t *v = json_object_get(from, key);
+
+	if (v)
+		json_object_set_new(to, key, json_deep_copy(v));
+	else
+		json_object_del(to, key);
+}
+
+static int take_main(json_t *obj, const struct object *old, const json_t *given UNUSED,
+		     struct err *err UNUSED)
+{
+	static const char *const kept[] = {"uid", "creationTimestamp", "deletionTimestamp",
+					   "deletionGracePeriodSeconds"};
+	const json_t *was = object_json(old), *was_meta = json_object_get(was, "metadata");
+	json_t *meta = json_object_get(obj, "metadata");
+
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		if (!json_object_get(meta, kept[i]))
+			take(meta, was_meta, kept[i]);
+	take(meta, was_meta, "generation");
+	json_object_del(meta, "managedFields");
+	json_object_del(meta, "selfLink");
+	if (old->kind->has_status)
+		take(obj, was, "status");
+	if (old->kind == &kind_namespace)
+		take(json_obj(obj, "spec"), json_object_get(was, "spec"), "finalizers");
+	if (old->kind == &kind_service)
+		service_keep(obj, was);
+	return 0;
+}
+
+static int take_status(json_t *obj, const struct object *old UNUSED, const json_t *given,
+		       struct err *err UNUSED)
+{
+	take(obj, given, "status");
+	take(json_object_get(obj, "metadata"), json_object_get(given, "metadata"), "annotations");
+	if (old->kind == &kind_pod || old->kind == &kind_node)
+		take(json_object_get(obj, "metadata"), json_object_get(given, "metadata"),
+		     "labels");
+	return 0;
+}
+
+static int take_finalize(json_t *obj, const struct object *old UNUSED, const json_t *given,
+			 struct err *err UNUSED)
+{
+	take(json_obj(obj, "spec"), json_object_get(given, "spec"), "finalizers");
+	return 0;
+}
+
+static int take_binding(json_t *obj, const struct object *old, const json_t *given, struct err *err)
+{
+	const char *node = json_str(given, "spec.nodeName", "");
+	const char *has = json_str(obj, "spec.nodeName", "");
+	json_t *conditions, *scheduled;
+
+	if (meta_deleting(obj))
+		return fail_conflict(err, old->kind, old->name,
+				     "pod %s is being deleted, cannot be assigned to a host",
+				     old->name);
+	if (*has)
+		return fail_conflict(err, old->kind, old->name,
+				     "pod %s is already assigned to node \"%s\"", old->name, has);
+	json_put_str(obj, "spec.nodeName", node);
+	conditions = json_arr(obj, "status.conditions");
+	scheduled = json_find(conditions, "type", "PodScheduled");
+	if (!scheduled) {
+		scheduled = json_object();
+		json_array_append_new(conditions, scheduled);
+		json_put_str(scheduled, "type", "PodScheduled");
+	}
+	json_put_str(scheduled, "status", "True");
+	json_put(scheduled, "lastProbeTime", json_null());
+	json_put_time(scheduled, "lastTransitionTime", time(NULL));
+	json_object_del(scheduled, "reason");
+	json_object_del(scheduled, "message");
+	return 0;
+}
+
+static int take_ephemeral(json_t *obj, const struct object *old UNUSED, const json_t *given,
+			  struct err *err UNUSED)
+{
+	take(json_obj(obj, "spec"), json_object_get(given, "spec"), "ephemeralContainers");
+	return 0;
+}
+
+static const struct part {
+	const char *subresource;
+	/* obj: a copy of old, or for the main resource of what was given. */
+	int (*take)(json_t *obj, const struct object *old, const json_t *given, struct err *err);
+	bool validate;
+} parts[] = {
+	{NULL, take_main, true},
+	{"status", take_status, true},
+	{"finalize", take_finalize, true},
+	{"binding", take_binding, false},
+	{"ephemeralcontainers", take_ephemeral, true},
+};
+
+static const struct part *part_find(const char *subresource)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		if (str_eq(parts[i].subresource, subresource))
+			return &parts[i];
+	return NULL;
+}
+
+/* ---- the write -------------------------------------------------------------------------- */
+
+/* The last finalizer went, and no grace period runs: nothing holds it any more. */
+static bool is_let_go(const json_t *obj, const json_t *old, const struct kind *k)
+{
+	if (!meta_deleting(old) || has_finalizers(obj))
+		return false;
+	if (k == &kind_namespace)
+		return json_len(obj, "spec.finalizers") == 0;
+	return json_int(old, "metadata.deletionGracePeriodSeconds", 0) == 0;
+}
+
+static void count_generation(const struct kind *k, json_t *obj, const json_t *old)
+{
+	if (k->has_generation && spec_differs(obj, old))
+		json_put_int(obj, "metadata.generation",
+			     json_int(old, "metadata.generation", 0) + 1);
+}
+
+static int write_update(struct registry *r, const struct object *old, json_t *obj,
+			const struct write_options *o, const struct object **ret, struct err *err)
+{
+	const struct kind *k = old->kind;
+	int rc;
+
+	if (o->dry_run) {
+		*ret = store_detached(r->store, k, obj);
+		return 0;
+	}
+	rc = store_update(r->store, k, obj, 0, class_for(k, o), o->done, o->done_arg, ret, err);
+	if (rc == 0 && k == &kind_service && *ret != old) {
+		service_release(r, old);
+		service_hold(r, *ret);
+	}
+	return rc;
+}
+
+static int update_existing(struct registry *r, const struct part *part, const struct object *old,
+			   json_t *given, const struct write_options *o, const struct object **ret,
+			   struct err *err)
+{
+	const struct kind *k = old->kind;
+	json_auto_t *obj = part->subresource ? object_dup(old) : json_incref(given);
+	const json_t *was = object_json(old);
+	char version[API_VERSION_MAX];
+	int rc = part->take(obj, old, given, err);
+
+	if (rc < 0)
+		return rc;
+	json_put_str(obj, "apiVersion", kind_api_version(k, version));
+	json_put_str(obj, "kind", k->kind);
+	schema_default(k, obj, was);
+	if (part->validate)
+		rc = schema_validate(k, obj, was, err);
+	if (rc == 0 && k == &kind_service)
+		rc = service_allocate(r, obj, err);
+	if (rc < 0)
+		return rc;
+	count_generation(k, obj, was);
+	if (is_let_go(obj, was, k))
+		return remove_now(r, old, o, ret, err);
+	return write_update(r, old, obj, o, ret, err);
+}
+
+/* PUT on a missing object of a kind that may be made so. */
+static int create_instead(struct registry *r, const struct kind *k, const char *ns,
+			  const char *name, json_t *obj, const struct write_options *o,
+			  const struct object **ret, bool *ret_created, struct err *err)
+{
+	int rc;
+
+	if (!k->create_on_update || o->precondition_uid || *meta_uid(obj))
+		return fail_not_found(err, k, name);
+	json_drop(obj, "metadata.resourceVersion");
+	rc = registry_create(r, k, ns, obj, o, ret, err);
+	if (rc == 0 && ret_created)
+		*ret_created = true;
+	return rc;
+}
+
+int registry_update(struct registry *r, const struct kind *k, const char *subresource,
+		    const char *ns, const char *name, json_t *obj, const struct write_options *o,
+		    const struct object **ret, bool *ret_created, struct err *err)
+{
+	const struct part *part = part_find(subresource);
+	const struct object *old = store_get(r->store, k, ns, name), *made = NULL;
+	int rc = check_request(k, ns, name, obj, err);
+
+	if (ret_created)
+		*ret_created = false;
+	if (rc < 0)
+		return rc;
+	if (!part)
+		return err_set(err, ERR_NOT_FOUND,
+			       "the server could not find the requested "
+			       "resource");
+	if (!old && !subresource)
+		return create_instead(r, k, ns, name, obj, o, ret, ret_created, err);
+	if (!old)
+		return fail_not_found(err, k, name);
+	rc = check_write(old, obj, o, err);
+	if (rc == 0)
+		rc = update_existing(r, part, old, obj, o, &made, err);
+	if (rc == 0 && ret)
+		*ret = made;
+	return rc;
+}
