@@ -16,7 +16,7 @@ enum { DATABASE_MAX_BYTES = 1 << 20 };
 static int open_in_layer(int layer, const char *path, uint64_t flags)
 {
 	struct open_how how = {
-		.flags = flags | O_CLOEXEC | O_NONBLOCK,
+		.flags = flags | O_CLOEXEC,
 		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
 	};
 	return (int)syscall(SYS_openat2, layer, path, &how, sizeof(how));
@@ -50,7 +50,7 @@ static char *merged_read(const struct image *image, const char *path)
 		auto_fd int layer = open(image->layers[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (layer < 0)
 			continue;
-		auto_fd int fd = open_in_layer(layer, path, O_RDONLY);
+		auto_fd int fd = open_in_layer(layer, path, O_RDONLY | O_NONBLOCK);
 		if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
 			char name[32];
 			char *text = NULL;

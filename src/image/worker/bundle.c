@@ -188,7 +188,7 @@ static int archive_scan(struct bundle *b, const char *spool_dir, const struct st
 	if (regular) {
 		int rc = range_archive_open(a, &all, err);
 		if (rc < 0)
-			return rc;
+			return err_wrap(err, rc, "damaged archive");
 	} else if (archive_read_open_fd(a, b->fd, CHUNK) != ARCHIVE_OK) {
 		return damaged(a, err);
 	}

@@ -75,7 +75,7 @@ static int outer_open(struct archive *a, struct range *blob, bool *ret_empty, st
 	archive_read_support_format_empty(a);
 	int rc = range_archive_open(a, blob, err);
 	if (rc < 0)
-		return rc;
+		return err_wrap(err, rc, "damaged layer");
 	rc = archive_read_next_header(a, &e);
 	*ret_empty = rc == ARCHIVE_EOF;
 	if (rc != ARCHIVE_OK && rc != ARCHIVE_EOF)
