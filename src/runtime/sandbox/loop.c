@@ -2,17 +2,23 @@
 /* The sandbox's event loop and its children. */
 #include "sandbox.h"
 
+#include <elf.h>
 #include <fcntl.h>
+#include <link.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum { SHED_AFTER_MS = 500 };
 
 static struct {
 	int epoll;
 	struct source signals;
 	struct command *commands;
+	bool worked; /* code was used that an idle sandbox does not need */
 } loop = {.epoll = -1};
 
 /* ---- descriptors ------------------------------------------------------------------------ */
@@ -87,14 +93,12 @@ static bool finished(void)
 	return true;
 }
 
-/* Milliseconds until the grace is over, -1 for ever. At its end everything is killed, and whoever
+/* Milliseconds until the grace is over. At its end everything is killed, and whoever
  * survives even that is left to the daemon, which owns the cgroup. */
 static int stop_timeout(void)
 {
 	uint64_t now = clock_mono_ms();
 
-	if (!self.stopping)
-		return -1;
 	if (now < self.deadline_ms)
 		return (int)(self.deadline_ms - now);
 	for (struct container *c = self.containers; c; c = c->next)
@@ -103,13 +107,42 @@ static int stop_timeout(void)
 	return 2000;
 }
 
+/* The program's own ELF header, placed by the linker. */
+extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
+
+/*
+ * Lets go of the program's own pages: they stay in the page cache, and an idle sandbox needs few.
+ * One per pod waits for months; this takes three quarters off its resident size.
+ */
+static void shed_pages(void)
+{
+	const char *start = (const char *)&__ehdr_start;
+	const ElfW(Phdr) *ph = (const void *)(start + __ehdr_start.e_phoff);
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = 0;
+	bool seen = false;
+
+	for (size_t i = 0; i < __ehdr_start.e_phnum; i++) {
+		if (ph[i].p_type != PT_LOAD)
+			continue;
+		if (!seen)
+			first = ph[i].p_vaddr; /* where the header lies */
+		seen = true;
+		uintptr_t at = (uintptr_t)start + (ph[i].p_vaddr - first);
+		uintptr_t from = at & ~(page - 1);
+		if (!(ph[i].p_flags & PF_W))
+			madvise((void *)from, at + ph[i].p_memsz - from, MADV_DONTNEED);
+	}
+	loop.worked = false;
+}
+
 void loop_run(void)
 {
 	unsigned kills = 0;
 
+	loop.worked = true;
 	while (!finished()) {
 		struct epoll_event ev;
-		int timeout = stop_timeout();
+		int timeout = self.stopping ? stop_timeout() : loop.worked ? SHED_AFTER_MS : -1;
 		/* One event at a time: a source freed by its handler has no stale event left. */
 		int n = epoll_wait(loop.epoll, &ev, 1, timeout);
 
@@ -119,6 +152,8 @@ void loop_run(void)
 		}
 		if (n == 0 && self.stopping && ++kills > 3)
 			break;
+		if (n == 0)
+			shed_pages();
 	}
 }
 
@@ -232,7 +267,10 @@ static void read_complaint(const char *log, char message[static MESSAGE_MAX])
 static void command_ended(struct command *c, int status)
 {
 	bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+
 	char message[MESSAGE_MAX] = "";
+
+	loop.worked = true;
 
 	for (struct command **p = &loop.commands; *p; p = &(*p)->next) {
 		if (*p == c) {

@@ -13,16 +13,16 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* A pipe that polls writable takes this much at once (pipe(7)). */
-enum { ATTACHED_CHUNK = 4096 };
+/* A pipe that polls writable takes ATTACHED_CHUNK at once (pipe(7)). */
+enum { ATTACHED_CHUNK = 4096, HURRY_MS = 100 };
 
 static struct attachment *attachments;
 
-static bool writable(int fd)
+static bool writable(int fd, int wait_ms)
 {
 	struct pollfd p = {.fd = fd, .events = POLLOUT};
 
-	return poll(&p, 1, 0) == 1 && (p.revents & (POLLOUT | POLLERR));
+	return poll(&p, 1, wait_ms) == 1 && (p.revents & (POLLOUT | POLLERR));
 }
 
 /* ---- output ----------------------------------------------------------------------------- */
@@ -43,7 +43,7 @@ static size_t room(const struct stream *s)
 		if (a->owner != s->owner || sink->fd < 0)
 			continue;
 		size = size ? ATTACHED_CHUNK : 0;
-		if (!writable(sink->fd)) {
+		if (!writable(sink->fd, 0)) {
 			source_want(sink, EPOLLOUT);
 			size = 0;
 		}
@@ -101,6 +101,17 @@ void stdio_listen(struct container *c)
 			source_open(&both[i]->src, both[i]->src.fd, EPOLLIN, on_output, both[i]);
 }
 
+/* The container is over: who does not read within a moment loses the tail, and sees it cut. */
+static void hurry(const struct stream *s)
+{
+	for (struct attachment *a = attachments; a; a = a->next) {
+		struct source *sink = attached_sink(a, s);
+
+		if (a->owner == s->owner && sink->fd >= 0 && !writable(sink->fd, HURRY_MS))
+			source_close(sink);
+	}
+}
+
 /* Bounded, for somebody outside the container may still hold and fill the pipe. */
 void stdio_drain(struct container *c)
 {
@@ -109,9 +120,11 @@ void stdio_drain(struct container *c)
 	if (c->state == PROTO_STATE_QUEUED)
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(both); i++)
-		for (int n = 0; n < 1024 && both[i]->src.fd >= 0; n++)
+		for (int n = 0; n < 1024 && both[i]->src.fd >= 0; n++) {
+			hurry(both[i]);
 			if (!stream_read(both[i], ATTACHED_CHUNK))
 				break;
+		}
 }
 
 /* ---- stdin ------------------------------------------------------------------------------ */
