@@ -45,7 +45,7 @@ static void generate_name(struct registry *r, const struct kind *k, json_t *obj)
 static void set_system_fields(const struct kind *k, json_t *obj)
 {
 	static const char *const wiped[] = {"deletionTimestamp", "deletionGracePeriodSeconds",
-					    "selfLink", "managedFields", "generation"};
+					    "selfLink", "generation"};
 	char version[API_VERSION_MAX], uid[UUID_LEN];
 	json_t *meta = json_obj(obj, "metadata");
 

@@ -95,7 +95,12 @@ static int take_main(json_t *obj, const struct object *old, const json_t *given 
 		if (!json_object_get(meta, kept[i]))
 			take(meta, was_meta, kept[i]);
 	take(meta, was_meta, "generation");
-	json_object_del(meta, "managedFields");
+	/* Owners of applied fields stay unless the writer says otherwise; an empty list resets
+	 * them. */
+	if (!json_object_get(meta, "managedFields"))
+		take(meta, was_meta, "managedFields");
+	else if (json_len(meta, "managedFields") == 0)
+		json_object_del(meta, "managedFields");
 	json_object_del(meta, "selfLink");
 	if (old->kind->has_status)
 		take(obj, was, "status");
