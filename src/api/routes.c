@@ -163,9 +163,9 @@ static bool split_path(const char *path, struct strv *ret)
 	return true;
 }
 
-static char *take(struct strv *v, size_t *i)
+static char *take(const struct strv *v, size_t *i)
 {
-	return *i < v->n ? steal_ptr(v->v[(*i)++]) : NULL;
+	return *i < v->n ? xstrdup(v->v[(*i)++]) : NULL;
 }
 
 bool target_parse(const char *path, struct target *ret)
@@ -191,10 +191,6 @@ bool target_parse(const char *path, struct target *ret)
 	ret->plural = take(&v, &i);
 	ret->name = take(&v, &i);
 	ret->sub = take(&v, &i);
-	/* take() left NULLs behind, at which strv_done() must not stop. */
-	for (size_t k = 0; k < n; k++)
-		if (!v.v[k])
-			v.v[k] = xstrdup("");
 	if (!ret->plural || i < n)
 		return false;
 	ret->kind = kind_find(ret->group, ret->version, ret->plural);
