@@ -4,6 +4,7 @@
  * in a file). Integer keys: replacing an object touches the one page its row is on.
  */
 #include "internal.h"
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
@@ -14,6 +15,7 @@
  * from its start: no new blocks, so one flush per commit. doc/decisions/store.md has the figures.
  */
 #define CHECKPOINT_PAGES 256
+#define PAGE_SIZE 4096 /* SQLite's default, set all the same */
 #define TEXT_SEED 2166136261U
 
 static const char schema[] =
@@ -102,7 +104,7 @@ static void sync_dir_of(const char *path)
 		log_warn("store: fsync of the directory of %s: %s", path, strerror(errno));
 }
 
-static int open_db(struct disk *d, const char *path, bool durable, struct err *err)
+static int open_file(struct disk *d, const char *path, bool durable, struct err *err)
 {
 	int rc;
 
@@ -114,8 +116,13 @@ static int open_db(struct disk *d, const char *path, bool durable, struct err *e
 	if (rc != SQLITE_OK)
 		return fail(d, rc, err);
 	sqlite3_extended_result_codes(d->db, 1);
+	return 0;
+}
+
+static int tune(struct disk *d, struct err *err)
+{
 	return exec(d,
-		    "PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-256; "
+		    "PRAGMA page_size=4096; PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-256; "
 		    "PRAGMA temp_store=MEMORY; PRAGMA secure_delete=FAST;",
 		    err);
 }
@@ -161,8 +168,10 @@ static int prepare_all(struct disk *d, struct err *err)
 int disk_open(struct disk *d, const char *path, bool durable, struct err *err)
 {
 	bool is_new = access(path, F_OK) < 0;
-	int r = open_db(d, path, durable, err);
+	int r = open_file(d, path, durable, err);
 
+	if (r == 0)
+		r = tune(d, err);
 	if (r == 0)
 		r = exec(d, "PRAGMA journal_mode=WAL", err);
 	if (r == 0)
@@ -403,19 +412,70 @@ static size_t salvage_rows(struct disk *from, struct disk *to)
 
 static size_t salvage(const char *path, struct disk *to)
 {
-	struct disk from = {0};
+	struct disk from;
 	size_t n = 0;
 
-	if (open_db(&from, path, true, NULL) == 0) {
+	if (open_file(&from, path, true, NULL) == 0) {
 		auto_free char *rev = NULL;
 
 		sqlite3_db_config(from.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+		/* Without this a file that is too short is not read at all. */
+		if (exec(&from, "PRAGMA writable_schema=ON", NULL) < 0 || tune(&from, NULL) < 0)
+			log_debug("store: %s: settings are not taken", path);
 		if (disk_meta_get(&from, "revision", &rev) == 0 &&
 		    disk_meta_set(to, "revision", rev, NULL) < 0)
 			log_error("store: the reserved revision was not saved");
 		n = salvage_rows(&from, to);
 	}
 	disk_close(&from);
+	return n;
+}
+
+static int copy_file(const char *from, const char *to)
+{
+	auto_fd int in = open(from, O_RDONLY | O_CLOEXEC);
+	auto_fd int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ssize_t n;
+
+	if (in < 0 || out < 0)
+		return -errno;
+	while ((n = copy_file_range(in, NULL, out, NULL, 1 << 20, 0)) > 0)
+		;
+	return n < 0 ? -errno : 0;
+}
+
+/* The first page of a new file: the tables lie at the same pages in every file of ours. */
+static int lend_first_page(const char *from, const char *to)
+{
+	unsigned char page[PAGE_SIZE];
+	auto_fd int in = open(from, O_RDONLY | O_CLOEXEC);
+	auto_fd int out = open(to, O_RDWR | O_CLOEXEC);
+	off_t size = out >= 0 ? lseek(out, 0, SEEK_END) : 0;
+	uint32_t pages = htonl((uint32_t)(size / PAGE_SIZE));
+
+	if (in < 0 || out < 0 || pread(in, page, sizeof(page), 0) != PAGE_SIZE)
+		return -EIO;
+	memcpy(page + 28, &pages, sizeof(pages)); /* size in pages, fileformat2.html 1.3.7 */
+	return pwrite(out, page, sizeof(page), 0) == PAGE_SIZE ? 0 : -EIO;
+}
+
+/* For a file whose head is destroyed: once more, on a copy with the head of a new one. */
+static size_t salvage_headless(const char *path, struct disk *to)
+{
+	auto_free char *copy = xasprintf("%s.salvage", path);
+	auto_free char *wal = xasprintf("%s-wal", path), *copy_wal = xasprintf("%s-wal", copy);
+	size_t n = 0;
+	int r;
+
+	disk_remove(copy);
+	r = copy_file(path, copy);
+	if (r == 0 && access(wal, F_OK) == 0)
+		r = copy_file(wal, copy_wal);
+	if (r == 0)
+		r = lend_first_page(to->path, copy);
+	if (r == 0)
+		n = salvage(copy, to);
+	disk_remove(copy);
 	return n;
 }
 
@@ -451,8 +511,12 @@ int disk_heal(const char *path, struct err *err)
 	r = disk_open(&to, fresh, true, err);
 	if (r < 0)
 		return r;
+	to.wal_pages = CHECKPOINT_PAGES; /* its first page is wanted in the file */
+	disk_rest(&to);
 	r = disk_begin(&to, err);
 	n = r == 0 ? salvage(path, &to) : 0;
+	if (r == 0 && n == 0)
+		n = salvage_headless(path, &to);
 	if (r == 0)
 		r = disk_commit(&to, err);
 	disk_close(&to); /* moves its log into the file */

@@ -16,6 +16,7 @@ struct loading {
 	int64_t *stale; /* rows of the volatile file that mean nothing any more */
 	size_t n_stale;
 	size_t n_unknown; /* rows of kinds that this build does not know */
+	bool healed;	  /* the durable file was damaged */
 };
 
 /* "apps/v1/Deployment" */
@@ -82,12 +83,14 @@ static void load_volatile(void *arg, const struct disk_row *row)
 	if (!k)
 		return;
 	if (old ? stored_of(old)->id != row->id || old->rev >= row->rev
-		: (row->flags & STORED_DURABLE)) {
+		: (row->flags & STORED_DURABLE) && !l->healed) {
 		stale(l, row->id);
 		return;
 	}
 	o = object_of(l->s, k, row);
 	insert(l->s, old, o);
+	if (l->healed && !old && (o->flags & STORED_DURABLE))
+		o->flags = STORED_LAZY; /* the damaged file has lost it: write it again */
 	if (o->flags & STORED_LAZY)
 		op_add(l->s, NULL, &o->pub, STORE_LAZY, NULL, NULL);
 }
@@ -211,12 +214,11 @@ static void reserve(struct store *s, struct disk *d)
 int store_load(struct store *s, struct disk *durable, struct disk *volatile_file, struct err *err)
 {
 	struct loading l = {.s = s};
-	bool healed = false;
 	int r = open_durable(&l, durable, err);
 
 	if (r == -EUCLEAN) {
 		log_error("store: %s", err_message(err));
-		healed = true;
+		l.healed = true;
 		r = disk_heal(s->path, err);
 		if (r == 0)
 			r = open_durable(&l, durable, err);
@@ -233,7 +235,7 @@ int store_load(struct store *s, struct disk *durable, struct disk *volatile_file
 		log_warn("store: %zu objects of unknown kinds are left alone", l.n_unknown);
 	if (r < 0)
 		return r;
-	settle_revision(s, healed);
+	settle_revision(s, l.healed);
 	s->rev = max_u64(s->rev, 1); /* 0 means "any" in the API */
 	reserve(s, durable);
 	return 0;
