@@ -14,10 +14,13 @@ struct loop {
 	uint64_t turns;
 	struct list deferred; /* struct work.node */
 	struct grave *graves; /* freed in the bury phase */
+	struct list draining; /* streams that are closed once their output is sent */
 	struct timer *until;  /* loop_run_until()'s limit */
 	bool expired;
 };
 
 SSL_CTX *tls_context(struct tls *t);
+/* Closes what still drains when the loop ends. */
+void streams_abandon(struct loop *loop);
 
 #endif

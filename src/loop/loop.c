@@ -24,6 +24,7 @@ struct loop *loop_new(void)
 	if (!loop->base)
 		abort();
 	list_init(&loop->deferred);
+	list_init(&loop->draining);
 	signal(SIGPIPE,
 	       SIG_IGN); /* broken connections are errors of write(2), not of the process */
 	loop_refresh(loop);
@@ -35,7 +36,10 @@ void loop_free(struct loop *loop)
 	if (!loop)
 		return;
 	timer_free(loop->until);
+	streams_abandon(loop);
 	loop_bury(loop);
+	/* Callbacks of libevent that were put off hold references to what they are about. */
+	event_base_loop(loop->base, EVLOOP_NONBLOCK);
 	event_base_free(loop->base);
 	free(loop);
 }

@@ -14,6 +14,7 @@ enum { STREAM_READ_HIGH = 64 * 1024, STREAM_DRAIN_SECONDS = 30 };
 
 struct stream {
 	struct loop *loop;
+	struct list node; /* in loop->draining, or self */
 	struct bufferevent *bev;
 	struct tls *tls;
 	const struct stream_ops *ops;
@@ -38,6 +39,7 @@ static void stream_finish(struct stream *s, const char *why)
 	if (s->closed)
 		return;
 	s->closed = true;
+	list_del(&s->node);
 	log_debug("stream %d: closed: %s", bufferevent_getfd(s->bev), why);
 	bufferevent_setcb(s->bev, NULL, NULL, NULL, NULL);
 	bufferevent_disable(s->bev, EV_READ | EV_WRITE);
@@ -135,6 +137,7 @@ static struct stream *stream_wrap(struct loop *loop, int fd, struct tls *tls, bo
 	struct stream *s = xnew(struct stream);
 
 	s->loop = loop;
+	list_init(&s->node);
 	s->ops = ops;
 	s->arg = arg;
 	s->connecting = connecting || tls;
@@ -305,8 +308,15 @@ void stream_close(struct stream *s, bool drain, const char *why)
 		return;
 	}
 	s->draining = true;
+	list_add_tail(&s->loop->draining, &s->node);
 	bufferevent_disable(s->bev, EV_READ);
 	bufferevent_set_timeouts(s->bev, NULL, &limit);
+}
+
+void streams_abandon(struct loop *loop)
+{
+	list_foreach (&loop->draining, s, struct stream, node)
+		stream_finish(s, "the loop ends");
 }
 
 int stream_fd(const struct stream *s)
