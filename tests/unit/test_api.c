@@ -898,7 +898,7 @@ static void test_pki_repair(void **state)
 {
 	struct fixture *f = *state;
 	auto_free char *dir = path_join(f->dir, "pki2"), *key = path_join(dir, "server.key");
-	auto_free char *ca = path_join(dir, "ca.crt"), *before = NULL, *after = NULL;
+	auto_free char *ca = path_join(dir, "ca.crt"), *before = NULL, *after = NULL, *made = NULL;
 	auto_err err = {0};
 	size_t len;
 
@@ -908,7 +908,7 @@ static void test_pki_repair(void **state)
 	assert_int_equal(pki_prepare(dir, "n", "10.43.0.1", NULL, &err), 0);
 	assert_int_equal(file_read(ca, 10000, &after, &len), 0);
 	assert_string_equal(before, after);
-	assert_int_equal(file_read(key, 10000, &before, &len), 0);
+	assert_int_equal(file_read(key, 10000, &made, &len), 0);
 	assert_true(len > 4);
 }
 
