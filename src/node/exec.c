@@ -64,13 +64,17 @@ struct api_exec {
 	void *arg;
 };
 
-/* The runtime gives the pty as `out`, the API takes it as `in`. */
+/* A pty comes from the runtime as two descriptors of the same terminal; the API takes one, as `in`.
+ */
 static void on_start(void *arg, int in, int out, int err)
 {
 	struct api_exec *e = arg;
 
-	if (e->tty && in < 0) {
-		in = out;
+	if (e->tty && out >= 0 && isatty(out)) {
+		if (in < 0)
+			in = out;
+		else
+			fd_close(out);
 		out = -1;
 	}
 	e->ops->on_start(e->arg, in, out, err);
