@@ -41,7 +41,7 @@ struct object {
 	const char *text; /* compact JSON, complete with kind, apiVersion and resourceVersion */
 	size_t len;
 };
-struct object *object_ref(const struct object *o);
+struct object *object_ref(const struct object *o); /* NULL stays NULL */
 void object_unref(const struct object *o); /* NULL allowed */
 DEFINE_AUTO(object, const struct object *, object_unref);
 /* Parsed form: borrowed, immutable, cached; valid until the end of the turn. */

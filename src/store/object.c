@@ -56,6 +56,8 @@ struct stored *stored_copy(struct store *s, const struct object *from, uint64_t 
 
 struct object *object_ref(const struct object *o)
 {
+	if (!o)
+		return NULL;
 	stored_of(o)->refs++;
 	return &stored_of(o)->pub;
 }
