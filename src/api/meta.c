@@ -5,7 +5,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define OPENAPI_V2_PROTOBUF "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+/* As upstream names it: the "@" of the media type asked for is no token (RFC 9110). */
+#define OPENAPI_V2_PROTOBUF "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 /* ---- discovery --------------------------------------------------------------------------- */
 
