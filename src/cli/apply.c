@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * coracle apply and create: objects from files. apply keeps what the file said last in an annotation
- * and sends a three-way strategic merge patch, exactly as kubectl does, so both may be used in turn.
+ * coracle apply and create: objects from files. apply keeps what the file said last in an
+ * annotation and sends a three-way strategic merge patch, exactly as kubectl does, so both may be
+ * used in turn.
  */
 #include "internal.h"
 #include <unistd.h>
@@ -17,7 +18,8 @@ static int check_dry_run(const struct cli *c)
 {
 	if (!c->o.dry_run || streq(c->o.dry_run, "server") || streq(c->o.dry_run, "none"))
 		return 0;
-	return cli_error("Invalid dry-run value (%s). Must be \"none\" or \"server\".", c->o.dry_run);
+	return cli_error("Invalid dry-run value (%s). Must be \"none\" or \"server\".",
+			 c->o.dry_run);
 }
 
 /* Prints what the server has now when -o asks for it, else the usual line. */
@@ -35,11 +37,10 @@ static int create_object(struct cli *c, const struct manifest *m, const json_t *
 	auto_free char *path =
 		kind_path_query(m->kind, meta_ns(obj), NULL, NULL, "fieldManager", manager,
 				"fieldValidation", "Strict", "dryRun", dry_run(c), NULL);
-	auto_free char *context =
-		xasprintf("error when %s \"%s\"", verb, m->file ? m->file : "");
+	auto_free char *context = xasprintf("error when %s \"%s\"", verb, m->file ? m->file : "");
 	int exit_code;
-	json_auto_t *result = client_send(c, "POST", path, TYPE_JSON, obj,
-					  m->file ? context : NULL, &exit_code);
+	json_auto_t *result =
+		client_send(c, "POST", path, TYPE_JSON, obj, m->file ? context : NULL, &exit_code);
 
 	if (result)
 		tell(c, m->kind, result, "created");
@@ -60,7 +61,8 @@ static json_t *with_last_applied(const json_t *obj)
 	return out;
 }
 
-/* What the annotation says was applied before, with the annotation itself. NULL when it is not there. */
+/* What the annotation says was applied before, with the annotation itself. NULL when it is not
+ * there. */
 static json_t *last_applied(const json_t *live)
 {
 	const char *text = meta_annotation(live, ANNOTATION_LAST_APPLIED);
@@ -72,10 +74,11 @@ static void warn_foreign(const struct manifest *m)
 {
 	char resource[API_VERSION_MAX];
 
-	fprintf(stderr, "Warning: resource %s/%s is missing the %s annotation which is required by "
-			"coracle apply. coracle apply should only be used on resources created "
-			"declaratively by either coracle create --save-config or coracle apply. The "
-			"missing annotation will be patched automatically.\n",
+	fprintf(stderr,
+		"Warning: resource %s/%s is missing the %s annotation which is required by "
+		"coracle apply. coracle apply should only be used on resources created "
+		"declaratively by either coracle create --save-config or coracle apply. The "
+		"missing annotation will be patched automatically.\n",
 		kind_resource(m->kind, resource), meta_name(m->obj), ANNOTATION_LAST_APPLIED);
 }
 
@@ -103,8 +106,11 @@ static int patch_object(struct cli *c, const struct manifest *m, const json_t *m
 		return 0;
 	}
 	text = json_text(patch, &len);
-	const struct query q = {.method = "PATCH", .path = path, .type = TYPE_STRATEGIC,
-				.body = text, .body_len = len};
+	const struct query q = {.method = "PATCH",
+				.path = path,
+				.type = TYPE_STRATEGIC,
+				.body = text,
+				.body_len = len};
 	if (client_call(c, &q, &r) < 0)
 		return 1;
 	if (r.code == 409) {
@@ -112,8 +118,9 @@ static int patch_object(struct cli *c, const struct manifest *m, const json_t *m
 		return 1;
 	}
 	context = xasprintf("error when applying patch:\n%s\nto:\nResource: \"%s\"\nName: \"%s\", "
-			    "Namespace: \"%s\"\nfor: \"%s\": error when patching \"%s\"", text,
-			    m->kind->plural, meta_name(modified), meta_ns(modified), m->file, m->file);
+			    "Namespace: \"%s\"\nfor: \"%s\": error when patching \"%s\"",
+			    text, m->kind->plural, meta_name(modified), meta_ns(modified), m->file,
+			    m->file);
 	if (!reply_ok(&r))
 		return reply_error(&r, context);
 	result = json_loadb(r.body, r.len, 0, NULL);
@@ -129,15 +136,17 @@ static int apply_object(struct cli *c, const struct manifest *m)
 	int r = 1;
 
 	if (!*meta_name(m->obj))
-		return cli_error("error when retrieving current configuration from \"%s\": resource "
-				 "name may not be empty", m->file);
+		return cli_error(
+			"error when retrieving current configuration from \"%s\": resource "
+			"name may not be empty",
+			m->file);
 	for (int i = 0; conflict && i < CONFLICT_RETRIES; i++) {
 		int exit_code;
 		json_auto_t *live = client_get(c, path, true, &exit_code);
 
 		if (!live)
-			return exit_code ? exit_code :
-					   create_object(c, m, modified,
+			return exit_code ? exit_code
+					 : create_object(c, m, modified,
 							 "kubectl-client-side-apply", "creating");
 		if (!warned && !meta_annotation(live, ANNOTATION_LAST_APPLIED)) {
 			warn_foreign(m);

@@ -18,8 +18,8 @@ static const struct command {
 } commands[] = {
 	{"apply", cmd_apply, "filename recursive dry-run output", "-f FILE|-|DIR",
 	 "create or change objects as files say", false},
-	{"create", cmd_create, "filename recursive dry-run output", "-f FILE|-|DIR | namespace NAME",
-	 "create objects", false},
+	{"create", cmd_create, "filename recursive dry-run output",
+	 "-f FILE|-|DIR | namespace NAME", "create objects", false},
 	{"get", cmd_get,
 	 "all-namespaces output selector field-selector watch watch-only no-headers show-labels "
 	 "ignore-not-found",
@@ -48,7 +48,8 @@ static const struct command {
 	{"rollout resume", cmd_rollout_resume, "output", "KIND/NAME", "go on with it", false},
 	{"image load", cmd_image_load, "filename quiet", "FILE|-",
 	 "load images from a docker or OCI archive", false},
-	{"image pull", cmd_image_pull, "quiet", "REFERENCE", "pull an image from its registry", false},
+	{"image pull", cmd_image_pull, "quiet", "REFERENCE", "pull an image from its registry",
+	 false},
 	{"image ls", cmd_image_ls, "output", "", "print the images there are", false},
 	{"image rm", cmd_image_rm, "", "REFERENCE...", "remove images", false},
 	{"kubeconfig", cmd_kubeconfig, "", "", "print a configuration for kubectl", false},
@@ -74,8 +75,7 @@ int cli_error(const char *fmt, ...)
 void commands_names(struct strv *ret)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		auto_free char *word =
-			xstrndup(commands[i].name, strcspn(commands[i].name, " "));
+		auto_free char *word = xstrndup(commands[i].name, strcspn(commands[i].name, " "));
 		if (!strv_has(ret, word))
 			strv_add(ret, word);
 	}
@@ -89,7 +89,8 @@ int cmd_help(struct cli *c UNUSED)
 		strbuf_addf(&text, "  %s\t%s\n", commands[i].name, commands[i].help);
 	tabwriter_format(text.s, 0, 2, &laid);
 	printf("coracle drives coracled, Kubernetes for one small machine. Its verbs are "
-	       "kubectl's.\n\nCommands:\n%s\nOptions of every command:\n", laid.s);
+	       "kubectl's.\n\nCommands:\n%s\nOptions of every command:\n",
+	       laid.s);
 	options_help("", stdout);
 	printf("\nUse \"coracle COMMAND --help\" for more about a command.\n");
 	return 0;
@@ -108,7 +109,8 @@ static const struct command *find_command(const struct strv *words, size_t *used
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		const char *space = strchr(commands[i].name, ' ');
-		size_t first = space ? (size_t)(space - commands[i].name) : strlen(commands[i].name);
+		size_t first =
+			space ? (size_t)(space - commands[i].name) : strlen(commands[i].name);
 
 		if (!words->n || strlen(words->v[0]) != first ||
 		    strncmp(words->v[0], commands[i].name, first) != 0)
@@ -126,8 +128,10 @@ static int unknown_command(const struct strv *words)
 	size_t len = strlen(words->v[0]);
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (strncmp(commands[i].name, words->v[0], len) == 0 && commands[i].name[len] == ' ')
-			strbuf_addf(&subs, "%s%s", subs.len ? ", " : "", commands[i].name + len + 1);
+		if (strncmp(commands[i].name, words->v[0], len) == 0 &&
+		    commands[i].name[len] == ' ')
+			strbuf_addf(&subs, "%s%s", subs.len ? ", " : "",
+				    commands[i].name + len + 1);
 	}
 	if (subs.len)
 		return cli_error("expected one of: coracle %s %s", words->v[0], subs.s);
@@ -142,8 +146,9 @@ static int connect_to(struct cli *c)
 
 	if (str_empty(path))
 		path = DEFAULT_SOCKET;
-	text = *path == '/' || str_starts(path, "unix:") || strchr(path, ':') ?
-		       xstrdup(path) : xasprintf("./%s", path);
+	text = *path == '/' || str_starts(path, "unix:") || strchr(path, ':')
+		       ? xstrdup(path)
+		       : xasprintf("./%s", path);
 	/* A relative path is a path too. */
 	if (*text == '.') {
 		auto_free char *cwd = getcwd(NULL, 0);

@@ -2,6 +2,8 @@
 /*
  * One exchange with the daemon at a time, waited for on the loop.
  */
+#include "config.h"
+
 #include "internal.h"
 #include <unistd.h>
 
@@ -76,8 +78,8 @@ static void on_done(void *arg, const struct http_answer *answer, const char *why
 	if (answer) {
 		x->r->code = answer->code;
 		x->r->len = answer->body ? answer->body_len : x->collected.len;
-		x->r->body = answer->body ? xstrndup(answer->body, answer->body_len) :
-					    strbuf_steal(&x->collected);
+		x->r->body = answer->body ? xstrndup(answer->body, answer->body_len)
+					  : strbuf_steal(&x->collected);
 	} else {
 		/* A stream that breaks off in the middle still has its code. */
 		x->r->code = x->q->on_data ? x->code : 0;
@@ -109,16 +111,23 @@ static int unreachable(const struct cli *c, const char *why)
 {
 	char text[ADDR_TEXT_MAX];
 
-	fprintf(stderr, "error: cannot reach coracled at %s: %s (is the daemon running?)\n",
-		addr_format(text, &c->server), why);
+	if (strstr(why, "cannot connect"))
+		fprintf(stderr, "error: %s (is coracled running?)\n", why);
+	else
+		fprintf(stderr, "error: no answer from coracled at %s: %s\n",
+			addr_format(text, &c->server), why);
 	return -EIO;
 }
 
 int client_call(struct cli *c, const struct query *q, struct reply *r)
 {
-	const char *headers[] = {"Accept", q->accept ? q->accept : TYPE_JSON,
-				 "User-Agent", "coracle/" PACKAGE_VERSION,
-				 q->type ? "Content-Type" : NULL, q->type, NULL};
+	const char *headers[] = {"Accept",
+				 q->accept ? q->accept : TYPE_JSON,
+				 "User-Agent",
+				 "coracle/" PACKAGE_VERSION,
+				 q->type ? "Content-Type" : NULL,
+				 q->type,
+				 NULL};
 	const struct http_call_config config = {
 		.to = c->server,
 		.method = q->method ? q->method : "GET",
@@ -151,7 +160,8 @@ int client_call(struct cli *c, const struct query *q, struct reply *r)
 	return 0;
 }
 
-/* ---- failures as kubectl words them ---------------------------------------------------------------- */
+/* ---- failures as kubectl words them
+ * ---------------------------------------------------------------- */
 
 static char *cause_text(const json_t *cause)
 {
@@ -192,8 +202,8 @@ char *reply_error_text(const struct reply *r, const char *context)
 	auto_free char *plain = NULL;
 
 	if (!message) {
-		plain = xasprintf("the server answered %d%s%.200s", r->code,
-				  r->len ? ": " : "", r->body ? r->body : "");
+		plain = xasprintf("the server answered %d%s%.200s", r->code, r->len ? ": " : "",
+				  r->body ? r->body : "");
 		plain[strcspn(plain, "\n")] = '\0';
 		message = plain;
 	}
@@ -213,7 +223,8 @@ int reply_error(const struct reply *r, const char *context)
 	return 1;
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------------------- */
+/* ---- JSON
+ * ---------------------------------------------------------------------------------------------- */
 
 static json_t *reply_json(const struct reply *r, int *exit_code)
 {
@@ -265,7 +276,8 @@ json_t *client_send(struct cli *c, const char *method, const char *path, const c
 	return reply_json(&r, exit_code);
 }
 
-/* ---- watches --------------------------------------------------------------------------------------------- */
+/* ---- watches
+ * --------------------------------------------------------------------------------------------- */
 
 struct watch {
 	struct strbuf line;
@@ -313,7 +325,10 @@ int client_watch(struct cli *c, const char *path, const char *accept, uint64_t t
 		 bool (*on_event)(void *arg, const char *type, json_t *object), void *arg)
 {
 	struct watch w = {.on_event = on_event, .arg = arg};
-	const struct query q = {.path = path, .accept = accept, .on_data = watch_data, .arg = &w,
+	const struct query q = {.path = path,
+				.accept = accept,
+				.on_data = watch_data,
+				.arg = &w,
 				.timeout_us = timeout_us};
 	mono_t start = mono_now();
 	auto_reply r = {0};

@@ -52,9 +52,9 @@ static json_t *delete_options(const struct cli *c)
 /* Objects of the kind that the selector (or --all) names. */
 static int add_selected(struct cli *c, struct targets *t, const struct kind *k)
 {
-	auto_free char *path = kind_path_query(k, cli_ns(c, k), NULL, NULL, "labelSelector",
-					       c->o.selector, "fieldSelector", c->o.field_selector,
-					       NULL);
+	auto_free char *path =
+		kind_path_query(k, cli_ns(c, k), NULL, NULL, "labelSelector", c->o.selector,
+				"fieldSelector", c->o.field_selector, NULL);
 	int exit_code;
 	json_auto_t *list = client_get(c, path, false, &exit_code);
 	json_t *item;
@@ -75,7 +75,8 @@ static int find_targets(struct cli *c, struct targets *t)
 	if (c->o.files.n) {
 		bad = manifests_load(c, &m);
 		for (size_t i = 0; i < m.n; i++)
-			add_target(t, m.v[i].kind, m.v[i].kind->namespaced ? meta_ns(m.v[i].obj) : NULL,
+			add_target(t, m.v[i].kind,
+				   m.v[i].kind->namespaced ? meta_ns(m.v[i].obj) : NULL,
 				   meta_name(m.v[i].obj));
 		return bad;
 	}
@@ -98,7 +99,8 @@ static int find_targets(struct cli *c, struct targets *t)
 	return bad;
 }
 
-/* ---- deleting and waiting ------------------------------------------------------------------------------- */
+/* ---- deleting and waiting
+ * ------------------------------------------------------------------------------- */
 
 static int delete_one(struct cli *c, struct target *t)
 {
@@ -109,8 +111,8 @@ static int delete_one(struct cli *c, struct target *t)
 	size_t len;
 
 	text = json_text(options, &len);
-	const struct query q = {.method = "DELETE", .path = path, .type = TYPE_JSON, .body = text,
-				.body_len = len};
+	const struct query q = {
+		.method = "DELETE", .path = path, .type = TYPE_JSON, .body = text, .body_len = len};
 	if (client_call(c, &q, &r) < 0)
 		return 1;
 	if (r.code == 404 && c->o.ignore_not_found)
@@ -153,10 +155,9 @@ static int wait_gone(struct cli *c, struct target *t, uint64_t timeout_us)
 			return exit_code;
 		if (timeout_us && !left)
 			return -ETIMEDOUT;
-		watch = kind_path_query(t->kind, t->ns, NULL, NULL, "fieldSelector", selector,
-					"resourceVersion",
-					json_str(live, "metadata.resourceVersion", "0"), "watch",
-					"true", NULL);
+		watch = kind_path_query(
+			t->kind, t->ns, NULL, NULL, "fieldSelector", selector, "resourceVersion",
+			json_str(live, "metadata.resourceVersion", "0"), "watch", "true", NULL);
 		r = client_watch(c, watch, NULL, left, deleted_event, t);
 		if (r <= 0)
 			return r;
@@ -191,11 +192,13 @@ int cmd_delete(struct cli *c)
 	if (cascade && !streq(cascade, "background") && !streq(cascade, "foreground") &&
 	    !streq(cascade, "orphan"))
 		return cli_error("invalid cascade value (%s). Must be \"background\", "
-				 "\"foreground\", or \"orphan\"", cascade);
+				 "\"foreground\", or \"orphan\"",
+				 cascade);
 	if (c->o.force)
-		fprintf(stderr, "Warning: Immediate deletion does not wait for confirmation that the "
-				"running resource has been terminated. The resource may continue to "
-				"run on the cluster indefinitely.\n");
+		fprintf(stderr,
+			"Warning: Immediate deletion does not wait for confirmation that the "
+			"running resource has been terminated. The resource may continue to "
+			"run on the cluster indefinitely.\n");
 	bad = find_targets(c, &t);
 	for (size_t i = 0; i < t.n; i++)
 		bad |= delete_one(c, &t.v[i]);

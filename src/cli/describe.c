@@ -39,7 +39,8 @@ void put_map(struct describe *d, unsigned level, const char *title, const json_t
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)map, key, v) {
+	json_object_foreach((json_t *)map, key, v)
+	{
 		if (!annotations || !streq(key, ANNOTATION_LAST_APPLIED))
 			keys[n++] = key;
 	}
@@ -61,16 +62,19 @@ void put_map(struct describe *d, unsigned level, const char *title, const json_t
 		strbuf_adds(&d->text, "\t<none>\n");
 }
 
-/* ---- events ------------------------------------------------------------------------------------------------ */
+/* ---- events
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* Name, namespace and uid as kubectl asks for them; nodes are told about by name too. */
 static json_t *events_of(struct describe *d, const json_t *obj, const struct kind *k)
 {
-	auto_free char *selector =
-		xasprintf("involvedObject.name=%s,involvedObject.namespace=%s,involvedObject.kind=%s",
-			  meta_name(obj), k->namespaced ? meta_ns(obj) : "", k->kind);
-	auto_free char *path = kind_path_query(&kind_event, k->namespaced ? meta_ns(obj) : NULL, NULL,
-					       NULL, "fieldSelector", selector, "limit", "500", NULL);
+	auto_free char *selector = xasprintf(
+		"involvedObject.name=%s,involvedObject.namespace=%s,involvedObject.kind=%s",
+		meta_name(obj), k->namespaced ? meta_ns(obj) : "", k->kind);
+	auto_free char *path =
+		kind_path_query(&kind_event, k->namespaced ? meta_ns(obj) : NULL, NULL, NULL,
+				"fieldSelector", selector, "limit", "500", NULL);
 	int exit_code;
 	json_auto_t *list = client_get(d->c, path, false, &exit_code);
 
@@ -116,8 +120,8 @@ static void put_event(struct describe *d, const json_t *e)
 		snprintf(text, sizeof(text), "%s (x%lld over %s)", last, (long long)count, since);
 	else
 		snprintf(text, sizeof(text), "%s", last);
-	put(d, 1, "%s\t%s\t%s\t%s\t%.*s\n", json_str(e, "type", ""), json_str(e, "reason", ""), text,
-	    source, (int)len, message);
+	put(d, 1, "%s\t%s\t%s\t%s\t%.*s\n", json_str(e, "type", ""), json_str(e, "reason", ""),
+	    text, source, (int)len, message);
 }
 
 void put_events(struct describe *d, const json_t *obj, const struct kind *k)
@@ -131,8 +135,7 @@ void put_events(struct describe *d, const json_t *obj, const struct kind *k)
 		put(d, 0, "Events:\t<none>\n");
 		return;
 	}
-	json_array_foreach(events, i, e)
-		sorted[i] = e;
+	json_array_foreach(events, i, e) sorted[i] = e;
 	qsort(sorted, n, sizeof(*sorted), event_cmp);
 	put(d, 0, "Events:\n");
 	put(d, 1, "Type\tReason\tAge\tFrom\tMessage\n");
@@ -141,7 +144,8 @@ void put_events(struct describe *d, const json_t *obj, const struct kind *k)
 		put_event(d, sorted[i]);
 }
 
-/* ---- which objects --------------------------------------------------------------------------------------------- */
+/* ---- which objects
+ * --------------------------------------------------------------------------------------------- */
 
 static const struct {
 	const struct kind *kind;
@@ -181,8 +185,9 @@ static void describe_one(struct cli *c, const struct kind *k, const json_t *obj,
 
 static int describe_ref(struct cli *c, const struct ref *r, size_t *n)
 {
-	auto_free char *path = kind_path_query(r->kind, cli_ns(c, r->kind), r->name, NULL,
-					       "labelSelector", r->name ? NULL : c->o.selector, NULL);
+	auto_free char *path =
+		kind_path_query(r->kind, cli_ns(c, r->kind), r->name, NULL, "labelSelector",
+				r->name ? NULL : c->o.selector, NULL);
 	int exit_code;
 	json_auto_t *v = client_get(c, path, false, &exit_code);
 	json_t *item;
@@ -194,7 +199,8 @@ static int describe_ref(struct cli *c, const struct ref *r, size_t *n)
 		describe_one(c, r->kind, v, (*n)++);
 		return 0;
 	}
-	json_array_foreach(json_at(v, "items"), i, item) {
+	json_array_foreach(json_at(v, "items"), i, item)
+	{
 		char version[API_VERSION_MAX];
 
 		json_put_str(item, "kind", r->kind->kind);
@@ -213,13 +219,16 @@ int cmd_describe(struct cli *c)
 	if (refs_parse(&c->args, &refs))
 		return 1;
 	if (!refs.n)
-		return cli_error("You must specify the type of resource to describe. Use \"coracle get "
-				 "all\" for a list.");
+		return cli_error(
+			"You must specify the type of resource to describe. Use \"coracle get "
+			"all\" for a list.");
 	for (size_t i = 0; i < refs.n; i++)
 		bad |= describe_ref(c, &refs.v[i], &n);
 	if (!n && !bad)
-		fprintf(stderr, refs.v[0].kind->namespaced && !c->o.all_namespaces ?
-					"No resources found in %s namespace.\n" :
-					"No resources found%.0s\n", c->o.ns);
+		fprintf(stderr,
+			refs.v[0].kind->namespaced && !c->o.all_namespaces
+				? "No resources found in %s namespace.\n"
+				: "No resources found%.0s\n",
+			c->o.ns);
 	return bad;
 }

@@ -29,12 +29,14 @@ static char *selector_text(const json_t *selector)
 	return xstrdup("<none>");
 }
 
-/* ---- workloads ------------------------------------------------------------------------------------------------ */
+/* ---- workloads
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static char *int_or_string(const json_t *v)
 {
-	return json_is_string(v) ? xstrdup(json_string_value(v)) :
-				   xasprintf("%lld", (long long)json_integer_value(v));
+	return json_is_string(v) ? xstrdup(json_string_value(v))
+				 : xasprintf("%lld", (long long)json_integer_value(v));
 }
 
 static json_t *replicasets_of(struct describe *d, const json_t *deployment)
@@ -57,7 +59,8 @@ static void put_replicasets(struct describe *d, const json_t *deployment)
 	json_t *rs;
 	size_t i;
 
-	json_array_foreach(list, i, rs) {
+	json_array_foreach(list, i, rs)
+	{
 		bool current = str_eq(meta_annotation(rs, ANNOTATION_REVISION), revision);
 		struct strbuf *b = current ? &new : &old;
 
@@ -79,9 +82,8 @@ static void put_conditions(struct describe *d, const json_t *obj)
 	if (!json_array_size(list))
 		return;
 	put(d, 0, "Conditions:\n  Type\tStatus\tReason\n  ----\t------\t------\n");
-	json_array_foreach(list, i, e)
-		put(d, 0, "  %s \t%s\t%s\n", json_str(e, "type", ""), json_str(e, "status", ""),
-		    json_str(e, "reason", ""));
+	json_array_foreach(list, i, e) put(d, 0, "  %s \t%s\t%s\n", json_str(e, "type", ""),
+					   json_str(e, "status", ""), json_str(e, "reason", ""));
 }
 
 void describe_deployment(struct describe *d, const json_t *obj)
@@ -93,8 +95,10 @@ void describe_deployment(struct describe *d, const json_t *obj)
 
 	head(d, obj);
 	put(d, 0, "Selector:\t%s\n", selector);
-	put(d, 0, "Replicas:\t%lld desired | %lld updated | %lld total | %lld available | %lld "
-		  "unavailable\n", want, (long long)json_int(obj, "status.updatedReplicas", 0),
+	put(d, 0,
+	    "Replicas:\t%lld desired | %lld updated | %lld total | %lld available | %lld "
+	    "unavailable\n",
+	    want, (long long)json_int(obj, "status.updatedReplicas", 0),
 	    (long long)json_int(obj, "status.replicas", 0), available,
 	    (long long)json_int(obj, "status.unavailableReplicas", 0));
 	put(d, 0, "StrategyType:\t%s\n", json_str(obj, "spec.strategy.type", ""));
@@ -122,10 +126,12 @@ static void put_pod_counts(struct describe *d, const json_t *rs, const char *sel
 	json_t *pod;
 	size_t i;
 
-	json_array_foreach(json_at(list, "items"), i, pod) {
+	json_array_foreach(json_at(list, "items"), i, pod)
+	{
 		for (size_t p = 0; p < ARRAY_SIZE(phases); p++)
-			counts[p] += str_eq(json_str(pod, "status.phase", NULL), phases[p]) &&
-				     str_eq(json_str(meta_controller(pod), "uid", NULL), meta_uid(rs));
+			counts[p] +=
+				str_eq(json_str(pod, "status.phase", NULL), phases[p]) &&
+				str_eq(json_str(meta_controller(pod), "uid", NULL), meta_uid(rs));
 	}
 	put(d, 0, "Pods Status:\t");
 	for (size_t p = 0; p < ARRAY_SIZE(phases); p++)
@@ -152,12 +158,13 @@ void describe_replicaset(struct describe *d, const json_t *obj)
 	put_template(d, 0, json_at(obj, "spec.template"));
 }
 
-/* ---- services ---------------------------------------------------------------------------------------------------- */
+/* ---- services
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static json_t *slices_of(struct describe *d, const json_t *service)
 {
-	auto_free char *selector =
-		xasprintf("kubernetes.io/service-name=%s", meta_name(service));
+	auto_free char *selector = xasprintf("kubernetes.io/service-name=%s", meta_name(service));
 	auto_free char *path = kind_path_query(&kind_endpointslice, meta_ns(service), NULL, NULL,
 					       "labelSelector", selector, NULL);
 	int exit_code;
@@ -173,13 +180,16 @@ static char *endpoints_text(const json_t *slices, const char *port_name)
 	auto_strbuf b = {0};
 	size_t i, j, n = 0;
 
-	json_array_foreach(slices, i, slice) {
+	json_array_foreach(slices, i, slice)
+	{
 		port = NULL;
-		json_array_foreach(json_at(slice, "ports"), j, e) {
+		json_array_foreach(json_at(slice, "ports"), j, e)
+		{
 			if (streq(json_str(e, "name", ""), port_name))
 				port = e;
 		}
-		json_array_foreach(json_at(slice, "endpoints"), j, e) {
+		json_array_foreach(json_at(slice, "endpoints"), j, e)
+		{
 			const json_t *address = json_array_get(json_at(e, "addresses"), 0);
 
 			if (!json_bool(e, "conditions.ready", true) || !address || n++ >= 3)
@@ -210,16 +220,16 @@ static void put_service_port(struct describe *d, const json_t *p, const json_t *
 }
 
 /* "a,b" of a list of strings, or of one member of a list of objects. */
-static void put_joined(struct describe *d, const char *title, const json_t *list, const char *member)
+static void put_joined(struct describe *d, const char *title, const json_t *list,
+		       const char *member)
 {
 	auto_strbuf b = {0};
 	json_t *e;
 	size_t i;
 
-	json_array_foreach(list, i, e)
-		strbuf_addf(&b, "%s%s", b.len ? "," : "",
-			    member ? json_str(e, member, "") :
-				     (json_is_string(e) ? json_string_value(e) : ""));
+	json_array_foreach(list, i, e) strbuf_addf(
+		&b, "%s%s", b.len ? "," : "",
+		member ? json_str(e, member, "") : (json_is_string(e) ? json_string_value(e) : ""));
 	if (b.len)
 		put(d, 0, "%s:\t%s\n", title, b.s);
 }
@@ -247,8 +257,7 @@ void describe_service(struct describe *d, const json_t *obj)
 	if (json_at(obj, "spec.externalName"))
 		put(d, 0, "External Name:\t%s\n", json_str(obj, "spec.externalName", ""));
 	put_joined(d, "LoadBalancer Ingress", json_at(obj, "status.loadBalancer.ingress"), "ip");
-	json_array_foreach(json_at(obj, "spec.ports"), i, p)
-		put_service_port(d, p, slices);
+	json_array_foreach(json_at(obj, "spec.ports"), i, p) put_service_port(d, p, slices);
 	put(d, 0, "Session Affinity:\t%s\n", json_str(obj, "spec.sessionAffinity", "None"));
 	if (json_at(obj, "spec.externalTrafficPolicy"))
 		put(d, 0, "External Traffic Policy:\t%s\n",
@@ -258,7 +267,9 @@ void describe_service(struct describe *d, const json_t *obj)
 		    json_str(obj, "spec.internalTrafficPolicy", ""));
 }
 
-/* ---- nodes --------------------------------------------------------------------------------------------------------- */
+/* ---- nodes
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static void put_quantities(struct describe *d, const char *title, const json_t *map)
 {
@@ -276,10 +287,12 @@ static void put_node_conditions(struct describe *d, const json_t *node)
 	size_t i;
 
 	if (json_array_size(list))
-		put(d, 0, "Conditions:\n  Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\t"
-			  "Message\n  ----\t------\t-----------------\t------------------\t------\t"
-			  "-------\n");
-	json_array_foreach(list, i, e) {
+		put(d, 0,
+		    "Conditions:\n  Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\t"
+		    "Message\n  ----\t------\t-----------------\t------------------\t------\t"
+		    "-------\n");
+	json_array_foreach(list, i, e)
+	{
 		char beat[40], change[40];
 
 		put(d, 1, "%s \t%s \t%s \t%s \t%s \t%s\n", json_str(e, "type", ""),
@@ -294,8 +307,8 @@ static void put_node_pods(struct describe *d, const json_t *node)
 {
 	auto_free char *selector = xasprintf(
 		"spec.nodeName=%s,status.phase!=Failed,status.phase!=Succeeded", meta_name(node));
-	auto_free char *path = kind_path_query(&kind_pod, NULL, NULL, NULL, "fieldSelector", selector,
-					       NULL);
+	auto_free char *path =
+		kind_path_query(&kind_pod, NULL, NULL, NULL, "fieldSelector", selector, NULL);
 	int exit_code;
 	json_auto_t *list = client_get(d->c, path, false, &exit_code);
 	json_t *pod;
@@ -303,7 +316,8 @@ static void put_node_pods(struct describe *d, const json_t *node)
 
 	put(d, 0, "Non-terminated Pods:\t(%zu in total)\n", json_len(list, "items"));
 	put(d, 0, "  Namespace\tName\t\tAge\n  ---------\t----\t\t---\n");
-	json_array_foreach(json_at(list, "items"), i, pod) {
+	json_array_foreach(json_at(list, "items"), i, pod)
+	{
 		struct timespec ts = {0};
 		char age[24];
 
@@ -320,7 +334,8 @@ static void put_taints(struct describe *d, const json_t *node)
 	size_t i;
 
 	put(d, 0, "Taints:");
-	json_array_foreach(list, i, t) {
+	json_array_foreach(list, i, t)
+	{
 		const char *value = json_str(t, "value", "");
 		put(d, 0, "\t%s%s%s:%s\n", json_str(t, "key", ""), *value ? "=" : "", value,
 		    json_str(t, "effect", ""));
@@ -363,7 +378,9 @@ void describe_node(struct describe *d, const json_t *obj)
 	put_node_pods(d, obj);
 }
 
-/* ---- small kinds ------------------------------------------------------------------------------------------------------ */
+/* ---- small kinds
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 void describe_namespace(struct describe *d, const json_t *obj)
 {
@@ -404,7 +421,8 @@ void describe_secret(struct describe *d, const json_t *obj)
 
 	small_head(d, obj);
 	put(d, 0, "\nType:\t%s\n\nData\n====\n", json_str(obj, "type", ""));
-	json_object_foreach(json_at(obj, "data"), key, v) {
+	json_object_foreach(json_at(obj, "data"), key, v)
+	{
 		auto_free unsigned char *data = NULL;
 		size_t len = 0;
 
@@ -415,7 +433,9 @@ void describe_secret(struct describe *d, const json_t *obj)
 	}
 }
 
-/* ---- anything else ------------------------------------------------------------------------------------------------------ */
+/* ---- anything else
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 /* "creationTimestamp" -> "Creation Timestamp". */
 static void put_title(struct describe *d, unsigned level, const char *key)
@@ -436,15 +456,18 @@ static void put_value(struct describe *d, unsigned level, const json_t *v)
 
 	if (json_is_object(v)) {
 		put(d, 0, "\n");
-		json_object_foreach((json_t *)v, key, e) {
+		json_object_foreach((json_t *)v, key, e)
+		{
 			put_title(d, level, key);
 			put_value(d, level + 1, e);
 		}
 	} else if (json_is_array(v)) {
 		put(d, 0, "\n");
-		json_array_foreach(v, i, e) {
+		json_array_foreach(v, i, e)
+		{
 			if (json_is_object(e)) {
-				json_object_foreach(e, key, member) {
+				json_object_foreach(e, key, member)
+				{
 					put_title(d, level, key);
 					put_value(d, level + 1, member);
 				}
@@ -475,7 +498,8 @@ void describe_generic(struct describe *d, const json_t *obj)
 	    json_str(obj, "kind", ""));
 	put(d, 0, "Metadata:\n  Creation Timestamp:\t%s\n",
 	    time_rfc1123(when, json_str(obj, "metadata.creationTimestamp", NULL)));
-	json_object_foreach((json_t *)obj, key, v) {
+	json_object_foreach((json_t *)obj, key, v)
+	{
 		bool hide = false;
 
 		for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)

@@ -12,7 +12,8 @@ static void put_lines(struct describe *d, unsigned level, const char *title, con
 	if (!json_array_size(list))
 		return;
 	put(d, level, "%s:\n", title);
-	json_array_foreach(list, i, e) {
+	json_array_foreach(list, i, e)
+	{
 		const char *s = json_is_string(e) ? json_string_value(e) : "";
 		/* Scripts have many lines: each goes below the other. */
 		while (*s) {
@@ -30,12 +31,14 @@ static void put_ports(struct describe *d, unsigned level, const json_t *containe
 	auto_strbuf ports = {0}, hosts = {0};
 	size_t i;
 
-	json_array_foreach(list, i, p) {
+	json_array_foreach(list, i, p)
+	{
 		const char *protocol = json_str(p, "protocol", "TCP"), *sep = i ? ", " : "";
 
 		strbuf_addf(&ports, "%s%lld/%s", sep, (long long)json_int(p, "containerPort", 0),
 			    protocol);
-		strbuf_addf(&hosts, "%s%lld/%s", sep, (long long)json_int(p, "hostPort", 0), protocol);
+		strbuf_addf(&hosts, "%s%lld/%s", sep, (long long)json_int(p, "hostPort", 0),
+			    protocol);
 	}
 	put(d, level, "Port%s:\t%s\n", i > 1 ? "s" : "", ports.len ? ports.s : "<none>");
 	put(d, level, "Host Port%s:\t%s\n", i > 1 ? "s" : "", hosts.len ? hosts.s : "<none>");
@@ -83,12 +86,14 @@ static void put_resources(struct describe *d, unsigned level, const char *title,
 		put(d, level, "  %s:\t%s\n", key, json_is_string(v) ? json_string_value(v) : "");
 }
 
-/* ---- probes ------------------------------------------------------------------------------------------------------ */
+/* ---- probes
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static char *port_text(const json_t *port)
 {
-	return json_is_string(port) ? xstrdup(json_string_value(port)) :
-				      xasprintf("%lld", (long long)json_integer_value(port));
+	return json_is_string(port) ? xstrdup(json_string_value(port))
+				    : xasprintf("%lld", (long long)json_integer_value(port));
 }
 
 static char *probe_action(const json_t *p)
@@ -112,9 +117,8 @@ static char *probe_action(const json_t *p)
 	if (grpc)
 		return xasprintf("grpc <pod>:%s %s", port, json_str(grpc, "service", ""));
 	strbuf_adds(&b, "exec [");
-	json_array_foreach(json_at(p, "exec.command"), i, word)
-		strbuf_addf(&b, "%s%s", i ? " " : "", json_is_string(word) ?
-								json_string_value(word) : "");
+	json_array_foreach(json_at(p, "exec.command"), i, word) strbuf_addf(
+		&b, "%s%s", i ? " " : "", json_is_string(word) ? json_string_value(word) : "");
 	strbuf_addc(&b, ']');
 	return strbuf_steal(&b);
 }
@@ -126,14 +130,17 @@ static void put_probe(struct describe *d, unsigned level, const char *title, con
 	if (!p)
 		return;
 	action = probe_action(p);
-	put(d, level, "%s:\t%s delay=%llds timeout=%llds period=%llds #success=%lld #failure=%lld\n",
-	    title, action, (long long)json_int(p, "initialDelaySeconds", 0),
-	    (long long)json_int(p, "timeoutSeconds", 1), (long long)json_int(p, "periodSeconds", 10),
+	put(d, level,
+	    "%s:\t%s delay=%llds timeout=%llds period=%llds #success=%lld #failure=%lld\n", title,
+	    action, (long long)json_int(p, "initialDelaySeconds", 0),
+	    (long long)json_int(p, "timeoutSeconds", 1),
+	    (long long)json_int(p, "periodSeconds", 10),
 	    (long long)json_int(p, "successThreshold", 1),
 	    (long long)json_int(p, "failureThreshold", 3));
 }
 
-/* ---- environment and mounts ------------------------------------------------------------------------------------ */
+/* ---- environment and mounts
+ * ------------------------------------------------------------------------------------ */
 
 static void put_env_source(struct describe *d, unsigned level, const char *name, const json_t *from)
 {
@@ -153,7 +160,8 @@ static void put_env_source(struct describe *d, unsigned level, const char *name,
 		put(d, level, "%s:\t (%s:%s)\n", name, json_str(from, "fieldRef.apiVersion", "v1"),
 		    json_str(from, "fieldRef.fieldPath", ""));
 	if (json_at(from, "resourceFieldRef"))
-		put(d, level, "%s:\t (%s)\n", name, json_str(from, "resourceFieldRef.resource", ""));
+		put(d, level, "%s:\t (%s)\n", name,
+		    json_str(from, "resourceFieldRef.resource", ""));
 }
 
 static void put_env(struct describe *d, unsigned level, const json_t *container)
@@ -163,7 +171,8 @@ static void put_env(struct describe *d, unsigned level, const json_t *container)
 
 	if (json_array_size(from))
 		put(d, level, "Environment Variables from:\n");
-	json_array_foreach(from, i, e) {
+	json_array_foreach(from, i, e)
+	{
 		bool secret = json_at(e, "secretRef") != NULL;
 		const json_t *ref = json_at(e, secret ? "secretRef" : "configMapRef");
 
@@ -172,11 +181,14 @@ static void put_env(struct describe *d, unsigned level, const json_t *container)
 		    json_bool(ref, "optional", false) ? "true" : "false");
 	}
 	put(d, level, json_array_size(env) ? "Environment:\n" : "Environment:\t<none>\n");
-	json_array_foreach(env, i, e) {
+	json_array_foreach(env, i, e)
+	{
 		if (json_at(e, "valueFrom"))
-			put_env_source(d, level + 1, json_str(e, "name", ""), json_at(e, "valueFrom"));
+			put_env_source(d, level + 1, json_str(e, "name", ""),
+				       json_at(e, "valueFrom"));
 		else
-			put(d, level + 1, "%s:\t%s\n", json_str(e, "name", ""), json_str(e, "value", ""));
+			put(d, level + 1, "%s:\t%s\n", json_str(e, "name", ""),
+			    json_str(e, "value", ""));
 	}
 }
 
@@ -186,7 +198,8 @@ static void put_mounts(struct describe *d, unsigned level, const json_t *contain
 	size_t i;
 
 	put(d, level, json_array_size(list) ? "Mounts:\n" : "Mounts:\t<none>\n");
-	json_array_foreach(list, i, m) {
+	json_array_foreach(list, i, m)
+	{
 		const char *sub = json_str(m, "subPath", "");
 
 		put(d, level + 1, "%s from %s (%s%s%s%s)\n", json_str(m, "mountPath", ""),
@@ -195,7 +208,9 @@ static void put_mounts(struct describe *d, unsigned level, const json_t *contain
 	}
 }
 
-/* ---- containers ---------------------------------------------------------------------------------------------------- */
+/* ---- containers
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void put_container(struct describe *d, unsigned level, const json_t *c, const json_t *status)
 {
@@ -230,36 +245,41 @@ void put_containers(struct describe *d, unsigned level, const json_t *spec, cons
 		    bool init)
 {
 	json_t *list = json_at(spec, init ? "initContainers" : "containers"), *c;
-	json_t *statuses =
-		json_at(status, init ? "initContainerStatuses" : "containerStatuses");
+	json_t *statuses = json_at(status, init ? "initContainerStatuses" : "containerStatuses");
 	size_t i;
 
 	if (init && !json_array_size(list))
 		return;
 	put(d, level, init ? "Init Containers:\n" : "Containers:\n");
-	json_array_foreach(list, i, c)
-		put_container(d, level + 1, c,
-			      json_find(statuses, "name", json_str(c, "name", "")));
+	json_array_foreach(list, i, c) put_container(
+		d, level + 1, c, json_find(statuses, "name", json_str(c, "name", "")));
 }
 
-/* ---- volumes --------------------------------------------------------------------------------------------------------- */
+/* ---- volumes
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static const struct {
 	const char *source, *type;
 	const char *fields[3][2]; /* title, path below the source */
 } volume_types[] = {
-	{"emptyDir", "EmptyDir (a temporary directory that shares a pod's lifetime)",
+	{"emptyDir",
+	 "EmptyDir (a temporary directory that shares a pod's lifetime)",
 	 {{"Medium", "medium"}, {"SizeLimit", "sizeLimit"}}},
-	{"hostPath", "HostPath (bare host directory volume)",
+	{"hostPath",
+	 "HostPath (bare host directory volume)",
 	 {{"Path", "path"}, {"HostPathType", "type"}}},
 	{"configMap", "ConfigMap (a volume populated by a ConfigMap)", {{"Name", "name"}}},
 	{"secret", "Secret (a volume populated by a Secret)", {{"SecretName", "secretName"}}},
 	{"persistentVolumeClaim",
 	 "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)",
 	 {{"ClaimName", "claimName"}}},
-	{"nfs", "NFS (an NFS mount that lasts the lifetime of a pod)",
+	{"nfs",
+	 "NFS (an NFS mount that lasts the lifetime of a pod)",
 	 {{"Server", "server"}, {"Path", "path"}}},
-	{"projected", "Projected (a volume that contains injected data from multiple sources)", {{0}}},
+	{"projected",
+	 "Projected (a volume that contains injected data from multiple sources)",
+	 {{0}}},
 	{"downwardAPI", "DownwardAPI (a volume populated by information about the pod)", {{0}}},
 };
 
@@ -269,7 +289,8 @@ void put_volumes(struct describe *d, unsigned level, const json_t *spec)
 	size_t i;
 
 	put(d, level, json_array_size(list) ? "Volumes:\n" : "Volumes:\t<none>\n");
-	json_array_foreach(list, i, v) {
+	json_array_foreach(list, i, v)
+	{
 		put(d, level + 1, "%s:\n", json_str(v, "name", ""));
 		for (size_t t = 0; t < ARRAY_SIZE(volume_types); t++) {
 			const json_t *source = json_at(v, volume_types[t].source);
@@ -290,7 +311,8 @@ void put_tolerations(struct describe *d, const json_t *spec)
 	size_t i;
 
 	put(d, 0, "Tolerations:");
-	json_array_foreach(list, i, t) {
+	json_array_foreach(list, i, t)
+	{
 		int64_t seconds = json_int(t, "tolerationSeconds", -1);
 		const char *effect = json_str(t, "effect", ""), *value = json_str(t, "value", "");
 
@@ -305,7 +327,9 @@ void put_tolerations(struct describe *d, const json_t *spec)
 		put(d, 0, "\t<none>\n");
 }
 
-/* ---- the pod ------------------------------------------------------------------------------------------------------------ */
+/* ---- the pod
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void pod_head(struct describe *d, const json_t *pod)
 {
@@ -344,8 +368,7 @@ static void pod_addresses(struct describe *d, const json_t *pod)
 
 	put(d, 0, "IP:\t%s\n", json_str(pod, "status.podIP", ""));
 	put(d, 0, json_array_size(list) ? "IPs:\n" : "IPs:\t<none>\n");
-	json_array_foreach(list, i, e)
-		put(d, 1, "IP:\t%s\n", json_str(e, "ip", ""));
+	json_array_foreach(list, i, e) put(d, 1, "IP:\t%s\n", json_str(e, "ip", ""));
 	if (owner)
 		put(d, 0, "Controlled By:\t%s/%s\n", json_str(owner, "kind", ""),
 		    json_str(owner, "name", ""));
@@ -380,7 +403,8 @@ void put_template(struct describe *d, unsigned level, const json_t *tmpl)
 	if (json_object_size(json_at(tmpl, "metadata.annotations")))
 		put_map(d, level + 1, "Annotations:", json_at(tmpl, "metadata.annotations"));
 	if (*json_str(spec, "serviceAccountName", ""))
-		put(d, level + 1, "Service Account:\t%s\n", json_str(spec, "serviceAccountName", ""));
+		put(d, level + 1, "Service Account:\t%s\n",
+		    json_str(spec, "serviceAccountName", ""));
 	put_containers(d, level + 1, spec, NULL, true);
 	put_containers(d, level + 1, spec, NULL, false);
 	put_volumes(d, level + 1, spec);

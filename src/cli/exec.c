@@ -14,8 +14,14 @@
 #define BACKLOG_MAX ((size_t)1 << 20)
 #define STATUS_MAX ((size_t)64 << 10)
 
-enum channel { CHANNEL_ERROR, CHANNEL_STDIN, CHANNEL_STDOUT, CHANNEL_STDERR, CHANNEL_RESIZE,
-	       CHANNEL_COUNT };
+enum channel {
+	CHANNEL_ERROR,
+	CHANNEL_STDIN,
+	CHANNEL_STDOUT,
+	CHANNEL_STDERR,
+	CHANNEL_RESIZE,
+	CHANNEL_COUNT
+};
 static const char *const channel_names[CHANNEL_COUNT] = {"error", "stdin", "stdout", "stderr",
 							 "resize"};
 
@@ -24,7 +30,7 @@ struct exec {
 	struct spdy *spdy;
 	struct spdy_stream *streams[CHANNEL_COUNT];
 	bool wanted[CHANNEL_COUNT], finished[CHANNEL_COUNT];
-	struct io *in;	      /* pollable standard input */
+	struct io *in;	       /* pollable standard input */
 	struct work read_file; /* else it is a file: read piece by piece */
 	struct sig *winch;
 	struct strbuf status;
@@ -32,7 +38,8 @@ struct exec {
 	int exit_code;
 };
 
-/* ---- the terminal ---------------------------------------------------------------------------------------- */
+/* ---- the terminal
+ * ---------------------------------------------------------------------------------------- */
 
 static struct termios saved_mode;
 static bool mode_saved;
@@ -80,7 +87,8 @@ static void on_winch(void *arg, int signo UNUSED)
 	send_size(arg);
 }
 
-/* ---- standard input ----------------------------------------------------------------------------------------- */
+/* ---- standard input
+ * ----------------------------------------------------------------------------------------- */
 
 static void stdin_end(struct exec *x)
 {
@@ -135,7 +143,9 @@ static void stdin_start(struct exec *x)
 		work_queue(x->c->loop, &x->read_file);
 }
 
-/* ---- the session ----------------------------------------------------------------------------------------------- */
+/* ---- the session
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static void finish(struct exec *x, int exit_code)
 {
@@ -322,9 +332,8 @@ static char *exec_path(struct exec *x, const json_t *pod)
 		auto_free char *name = url_encode(x->c->o.container);
 		strbuf_addf(&b, "&container=%s", name);
 	} else {
-		auto_free char *name =
-			url_encode(json_str(json_array_get(json_at(pod, "spec.containers"), 0),
-					    "name", ""));
+		auto_free char *name = url_encode(
+			json_str(json_array_get(json_at(pod, "spec.containers"), 0), "name", ""));
 		strbuf_addf(&b, "&container=%s", name);
 	}
 	return strbuf_steal(&b);
@@ -332,13 +341,16 @@ static char *exec_path(struct exec *x, const json_t *pod)
 
 static int run(struct exec *x, const json_t *pod)
 {
-	static const char *const headers[] = {"Connection", "Upgrade", "Upgrade", "SPDY/3.1",
-					      "X-Stream-Protocol-Version", "v4.channel.k8s.io",
-					      NULL};
+	static const char *const headers[] = {
+		"Connection",	     "Upgrade", "Upgrade", "SPDY/3.1", "X-Stream-Protocol-Version",
+		"v4.channel.k8s.io", NULL};
 	static const struct http_call_ops ops = {.on_done = on_done, .on_upgrade = on_upgrade};
 	auto_free char *path = exec_path(x, pod);
-	const struct http_call_config config = {.to = x->c->server, .method = "POST", .path = path,
-						.host = "localhost", .headers = headers};
+	const struct http_call_config config = {.to = x->c->server,
+						.method = "POST",
+						.path = path,
+						.host = "localhost",
+						.headers = headers};
 	auto_err err = {0};
 
 	if (!http_call(x->c->loop, &config, &ops, x, &err))
@@ -378,8 +390,9 @@ int cmd_exec(struct cli *c)
 	if (!c->after.n)
 		return cli_error("you must specify at least one command for the container");
 	if (x.tty && !isatty(STDIN_FILENO)) {
-		fprintf(stderr, "Unable to use a TTY - input is not a terminal or the right kind of "
-				"file\n");
+		fprintf(stderr,
+			"Unable to use a TTY - input is not a terminal or the right kind of "
+			"file\n");
 		x.tty = false;
 	}
 	x.wanted[CHANNEL_ERROR] = x.wanted[CHANNEL_STDOUT] = true;

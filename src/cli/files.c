@@ -32,7 +32,8 @@ static int check_namespace(const struct cli *c, const struct kind *k, json_t *ob
 		return 0;
 	return cli_error("the namespace from the provided object \"%s\" does not match the "
 			 "namespace \"%s\". You must pass '--namespace=%s' to perform this "
-			 "operation.", ns, c->o.ns, ns);
+			 "operation.",
+			 ns, c->o.ns, ns);
 }
 
 static int add_object(struct cli *c, struct manifests *m, json_t *obj, const char *file)
@@ -44,8 +45,8 @@ static int add_object(struct cli *c, struct manifests *m, json_t *obj, const cha
 	int bad = 0;
 
 	if (str_ends(kind, "List") && json_is_array(json_at(obj, "items"))) {
-		json_array_foreach(json_at(obj, "items"), i, item)
-			bad |= add_object(c, m, item, file);
+		json_array_foreach(json_at(obj, "items"), i, item) bad |=
+			add_object(c, m, item, file);
 		return bad;
 	}
 	if (!*kind || !*version)
@@ -77,7 +78,8 @@ static int add_text(struct cli *c, struct manifests *m, const char *file, const 
 		return cli_error("error parsing %s: %s", file, err_message(&err));
 	strv_add(&m->names, file);
 	name = m->names.v[m->names.n - 1];
-	json_array_foreach(docs, i, doc) {
+	json_array_foreach(docs, i, doc)
+	{
 		if (!json_is_object(doc))
 			bad |= cli_error("error parsing %s: a document is no map", file);
 		else

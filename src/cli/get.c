@@ -9,7 +9,7 @@ struct get {
 	struct table_layout layout;
 	json_t *columns; /* of the first Table */
 	const struct kind *kind;
-	size_t printed; /* tables with rows so far */
+	size_t printed;	  /* tables with rows so far */
 	size_t documents; /* objects written by a watch with -o yaml */
 };
 
@@ -39,7 +39,8 @@ static void none_found(const struct cli *c, const struct kind *k)
 		fprintf(stderr, "No resources found\n");
 }
 
-/* ---- tables -------------------------------------------------------------------------------------------- */
+/* ---- tables
+ * -------------------------------------------------------------------------------------------- */
 
 static json_t *get_table(struct get *g, const struct ref *r, int *exit_code)
 {
@@ -129,8 +130,9 @@ static int get_tables(struct get *g, const struct refs *refs)
 		bad |= print_kind_table(g, &refs->v[i], several, &table);
 		last = refs->v[i].kind;
 		if (g->c->o.watch && table && refs->n == 1) {
-			auto_free char *path = get_path(
-				g->c, &refs->v[i], json_str(table, "metadata.resourceVersion", "0"));
+			auto_free char *path =
+				get_path(g->c, &refs->v[i],
+					 json_str(table, "metadata.resourceVersion", "0"));
 			bad |= client_watch(g->c, path, ACCEPT_TABLE, 0, table_event, g);
 		}
 		json_decref(table);
@@ -140,7 +142,8 @@ static int get_tables(struct get *g, const struct refs *refs)
 	return bad;
 }
 
-/* ---- objects --------------------------------------------------------------------------------------------- */
+/* ---- objects
+ * --------------------------------------------------------------------------------------------- */
 
 /* Items of a list have no kind of their own. */
 static void add_items(json_t *all, const json_t *list, const struct kind *k)
@@ -149,7 +152,8 @@ static void add_items(json_t *all, const json_t *list, const struct kind *k)
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(json_at(list, "items"), i, item) {
+	json_array_foreach(json_at(list, "items"), i, item)
+	{
 		json_t *obj = json_object();
 
 		json_put_str(obj, "apiVersion", kind_api_version(k, version));
@@ -180,7 +184,8 @@ static int print_collected(struct get *g, const struct refs *refs, json_t *all)
 	size_t i;
 
 	if (streq(g->c->o.output, "name")) {
-		json_array_foreach(all, i, obj) {
+		json_array_foreach(all, i, obj)
+		{
 			const struct kind *k = kind_by_name(json_str(obj, "apiVersion", ""),
 							    json_str(obj, "kind", ""));
 			object_print(obj, k ? k : refs->v[0].kind, "name", stdout);
@@ -245,7 +250,8 @@ int cmd_get(struct cli *c)
 				 "'coracle get pods'");
 	if (!output_known(c->o.output))
 		return cli_error("unable to match a printer suitable for the output format \"%s\", "
-				 "allowed formats are: json,name,wide,yaml", c->o.output);
+				 "allowed formats are: json,name,wide,yaml",
+				 c->o.output);
 	if (c->o.all_namespaces && refs.v[0].name)
 		return cli_error("a resource cannot be retrieved by name across all namespaces");
 	c->o.watch |= c->o.watch_only;

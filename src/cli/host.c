@@ -2,11 +2,14 @@
 /*
  * The verbs that kubectl has not: images, kubeconfig, show, node, version.
  */
+#include "config.h"
+
 #include "internal.h"
 #include <fcntl.h>
 #include <unistd.h>
 
-/* ---- images ---------------------------------------------------------------------------------------------- */
+/* ---- images
+ * ---------------------------------------------------------------------------------------------- */
 
 /*
  * Progress arrives as JSON lines {"status": text} and, when it failed, {"error": text} as the last.
@@ -70,8 +73,12 @@ static bool on_progress(void *arg, const char *data, size_t len)
 static int transfer(struct cli *c, const char *path, int body_fd)
 {
 	struct progress p = {.c = c};
-	const struct query q = {.method = "POST", .path = path, .type = "application/octet-stream",
-				.body_fd = body_fd, .on_data = on_progress, .arg = &p};
+	const struct query q = {.method = "POST",
+				.path = path,
+				.type = "application/octet-stream",
+				.body_fd = body_fd,
+				.on_data = on_progress,
+				.arg = &p};
 	auto_reply r = {0};
 	int result = client_call(c, &q, &r) < 0;
 
@@ -165,8 +172,7 @@ int cmd_image_ls(struct cli *c)
 		return exit_code;
 	if (str_eq(c->o.output, "json") || str_eq(c->o.output, "yaml"))
 		return object_print(list, NULL, c->o.output, stdout) < 0;
-	json_array_foreach(list, i, image)
-		image_rows(image, rows);
+	json_array_foreach(list, i, image) image_rows(image, rows);
 	rows_print(rows, stdout);
 	return 0;
 }
@@ -193,7 +199,8 @@ int cmd_image_rm(struct cli *c)
 	return bad;
 }
 
-/* ---- the daemon ---------------------------------------------------------------------------------------------- */
+/* ---- the daemon
+ * ---------------------------------------------------------------------------------------------- */
 
 int cmd_kubeconfig(struct cli *c)
 {

@@ -10,12 +10,13 @@
 #include <coracle/json.h>
 #include <coracle/schema.h>
 
-/* ---- options (options.c) ------------------------------------------------------------------------ */
+/* ---- options (options.c) ------------------------------------------------------------------------
+ */
 
 /* One member per line of the table in options.c. */
 struct options {
-	const char *socket, *ns, *output, *selector, *field_selector, *container, *since, *since_time,
-		*cascade, *dry_run, *timeout;
+	const char *socket, *ns, *output, *selector, *field_selector, *container, *since,
+		*since_time, *cascade, *dry_run, *timeout;
 	struct strv files;
 	int64_t tail, limit_bytes, replicas, current_replicas, grace_period, to_revision, revision;
 	bool all_namespaces, watch, watch_only, recursive, follow, previous, timestamps, stdin_,
@@ -28,10 +29,10 @@ struct cli {
 	struct loop *loop;
 	struct addr server;
 	struct options o;
-	struct strv args;      /* positional ones, without the command's words */
-	struct strv after;     /* behind "--" */
-	bool color;	       /* stderr is a terminal and NO_COLOR is not set */
-	bool progress;	       /* stderr is a terminal */
+	struct strv args;  /* positional ones, without the command's words */
+	struct strv after; /* behind "--" */
+	bool color;	   /* stderr is a terminal and NO_COLOR is not set */
+	bool progress;	   /* stderr is a terminal */
 };
 
 struct option;
@@ -47,7 +48,8 @@ void options_names(struct strv *ret);
 /* "5s" "1m30s" "2h" to seconds (Go durations); plain "0". -EINVAL. */
 int duration_parse(const char *text, int64_t *ret_seconds) MUST_CHECK;
 
-/* ---- commands (commands.c) ----------------------------------------------------------------------- */
+/* ---- commands (commands.c)
+ * ----------------------------------------------------------------------- */
 
 /* Return the exit code. */
 int cmd_apply(struct cli *c);
@@ -80,7 +82,8 @@ void commands_names(struct strv *ret);
 /* Prints "error: ..." to stderr; returns 1. */
 int cli_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
-/* ---- the connection (client.c) --------------------------------------------------------------------- */
+/* ---- the connection (client.c)
+ * --------------------------------------------------------------------- */
 
 struct query {
 	const char *method; /* NULL: GET */
@@ -103,7 +106,8 @@ struct reply {
 };
 void reply_done(struct reply *r);
 #define auto_reply __attribute__((cleanup(reply_done))) struct reply
-/* One exchange; warnings of the server are printed. 0 when there is an answer at all, else -EIO (told). */
+/* One exchange; warnings of the server are printed. 0 when there is an answer at all, else -EIO
+ * (told). */
 int client_call(struct cli *c, const struct query *q, struct reply *r) MUST_CHECK;
 static inline bool reply_ok(const struct reply *r)
 {
@@ -113,19 +117,20 @@ static inline bool reply_ok(const struct reply *r)
 int reply_error(const struct reply *r, const char *context);
 /* Text of it; new string, as reply_error prints it. */
 char *reply_error_text(const struct reply *r, const char *context);
-/* GET or a write with a JSON body; new JSON, or NULL with *exit_code set (the failure was told). A 404
- * gives NULL and *exit_code == 0 when missing_ok. */
+/* GET or a write with a JSON body; new JSON, or NULL with *exit_code set (the failure was told). A
+ * 404 gives NULL and *exit_code == 0 when missing_ok. */
 json_t *client_get(struct cli *c, const char *path, bool missing_ok, int *exit_code);
 json_t *client_send(struct cli *c, const char *method, const char *path, const char *type,
 		    const json_t *body, const char *context, int *exit_code);
 /*
- * Watches path (with its query, watch=true included): on_event gets every event; it returns false to
- * end the watch. 0: ended by it; 1: the stream ended or failed by itself; -ETIMEDOUT.
+ * Watches path (with its query, watch=true included): on_event gets every event; it returns false
+ * to end the watch. 0: ended by it; 1: the stream ended or failed by itself; -ETIMEDOUT.
  */
 int client_watch(struct cli *c, const char *path, const char *accept, uint64_t timeout_us,
 		 bool (*on_event)(void *arg, const char *type, json_t *object), void *arg);
 
-/* ---- resources (resource.c) -------------------------------------------------------------------------- */
+/* ---- resources (resource.c)
+ * -------------------------------------------------------------------------- */
 
 struct ref {
 	const struct kind *kind;
@@ -150,10 +155,12 @@ char *url_encode(const char *s);
 const char *kind_word(const struct kind *k, char buf[static API_VERSION_MAX]);
 /* Namespace for requests on kind: NULL for cluster-scoped kinds. */
 const char *cli_ns(const struct cli *c, const struct kind *k);
-/* Pod to use for "NAME", "pod/NAME", "deploy/NAME", "svc/NAME"; new pod object or NULL + exit code. */
+/* Pod to use for "NAME", "pod/NAME", "deploy/NAME", "svc/NAME"; new pod object or NULL + exit code.
+ */
 json_t *pod_for(struct cli *c, const char *word, int *exit_code);
 
-/* ---- files (files.c) ------------------------------------------------------------------------------------- */
+/* ---- files (files.c)
+ * ------------------------------------------------------------------------------------- */
 
 struct manifest {
 	json_t *obj;
@@ -167,11 +174,12 @@ struct manifests {
 };
 void manifests_done(struct manifests *m);
 #define auto_manifests __attribute__((cleanup(manifests_done))) struct manifests
-/* Reads -f files, directories and stdin; lists are taken apart, namespaces filled in. Prints what is
- * wrong; 0 or 1. */
+/* Reads -f files, directories and stdin; lists are taken apart, namespaces filled in. Prints what
+ * is wrong; 0 or 1. */
 int manifests_load(struct cli *c, struct manifests *m) MUST_CHECK;
 
-/* ---- printing (print.c, tabwriter.c) ----------------------------------------------------------------------- */
+/* ---- printing (print.c, tabwriter.c)
+ * ----------------------------------------------------------------------- */
 
 /* Aligns tab-separated cells as Go's text/tabwriter does (elastic tab stops). */
 void tabwriter_format(const char *text, size_t min_width, size_t padding, struct strbuf *out);
@@ -182,8 +190,8 @@ struct table_layout {
 	bool headers_done;
 	size_t widths[32]; /* remembered while watching */
 };
-/* Rows (and columns, when there are any) of a Table; returns the number of rows. columns: of the first
- * Table, kept by the caller for later ones without. */
+/* Rows (and columns, when there are any) of a Table; returns the number of rows. columns: of the
+ * first Table, kept by the caller for later ones without. */
 size_t table_print(struct table_layout *l, const json_t *columns, const json_t *table, FILE *out);
 /* One object as -o json, yaml or name; indent as kubectl. -EINVAL for other formats. */
 int object_print(const json_t *obj, const struct kind *k, const char *format, FILE *out);

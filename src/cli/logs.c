@@ -51,11 +51,11 @@ static int container_log(struct cli *c, const json_t *pod, const char *container
 		return cli_error("invalid argument \"%s\" for \"--since\" flag", o->since);
 	if (o->since)
 		since = xasprintf("%lld", (long long)seconds);
-	path = kind_path_query(&kind_pod, meta_ns(pod), meta_name(pod), "log", "container", container,
-			       "follow", o->follow ? "true" : NULL, "previous",
+	path = kind_path_query(&kind_pod, meta_ns(pod), meta_name(pod), "log", "container",
+			       container, "follow", o->follow ? "true" : NULL, "previous",
 			       o->previous ? "true" : NULL, "timestamps",
-			       o->timestamps ? "true" : NULL, "tailLines", tail, "limitBytes", limit,
-			       "sinceSeconds", since, "sinceTime", o->since_time, NULL);
+			       o->timestamps ? "true" : NULL, "tailLines", tail, "limitBytes",
+			       limit, "sinceSeconds", since, "sinceTime", o->since_time, NULL);
 	if (o->prefix)
 		out.prefix = xasprintf("[pod/%s/%s] ", meta_name(pod), container);
 	const struct query q = {.path = path, .accept = "*/*", .on_data = on_data, .arg = &out};
@@ -81,8 +81,7 @@ static const char *default_container(const json_t *pod)
 	json_array_foreach(list, i, e)
 		strbuf_addf(&names, "%s%s", i ? ", " : "", json_str(e, "name", ""));
 	list = json_at(pod, "spec.initContainers");
-	json_array_foreach(list, i, e)
-		strbuf_addf(&names, ", %s (init)", json_str(e, "name", ""));
+	json_array_foreach(list, i, e) strbuf_addf(&names, ", %s (init)", json_str(e, "name", ""));
 	if (strchr(names.s ? names.s : "", ','))
 		fprintf(stderr, "Defaulted container \"%s\" out of: %s\n", name, names.s);
 	return name;
@@ -97,10 +96,10 @@ static int pod_log(struct cli *c, const json_t *pod)
 	if (!c->o.all_containers)
 		return container_log(c, pod,
 				     c->o.container ? c->o.container : default_container(pod));
-	json_array_foreach(json_at(pod, "spec.initContainers"), i, e)
-		bad |= container_log(c, pod, json_str(e, "name", ""));
-	json_array_foreach(json_at(pod, "spec.containers"), i, e)
-		bad |= container_log(c, pod, json_str(e, "name", ""));
+	json_array_foreach(json_at(pod, "spec.initContainers"), i, e) bad |=
+		container_log(c, pod, json_str(e, "name", ""));
+	json_array_foreach(json_at(pod, "spec.containers"), i, e) bad |=
+		container_log(c, pod, json_str(e, "name", ""));
 	return bad;
 }
 
@@ -122,8 +121,7 @@ static int selected_logs(struct cli *c)
 		c->o.tail = 10;
 	if (!json_len(list, "items"))
 		fprintf(stderr, "No resources found in %s namespace.\n", c->o.ns);
-	json_array_foreach(json_at(list, "items"), i, pod)
-		bad |= pod_log(c, pod);
+	json_array_foreach(json_at(list, "items"), i, pod) bad |= pod_log(c, pod);
 	return bad;
 }
 

@@ -19,7 +19,8 @@ static const struct option {
 	{"help", 'h', OPT_BOOL, O(help), NULL, "this text"},
 	{"all-namespaces", 'A', OPT_BOOL, O(all_namespaces), NULL, "across all namespaces"},
 	{"output", 'o', OPT_STRING, O(output), "FORMAT", "json, yaml, name or wide"},
-	{"selector", 'l', OPT_STRING, O(selector), "SELECTOR", "label selector: a=b,c!=d,e in (f,g)"},
+	{"selector", 'l', OPT_STRING, O(selector), "SELECTOR",
+	 "label selector: a=b,c!=d,e in (f,g)"},
 	{"field-selector", 0, OPT_STRING, O(field_selector), "SELECTOR", "field selector"},
 	{"watch", 'w', OPT_BOOL, O(watch), NULL, "go on and print changes"},
 	{"watch-only", 0, OPT_BOOL, O(watch_only), NULL, "print changes alone"},
@@ -41,14 +42,17 @@ static const struct option {
 	{"stdin", 'i', OPT_BOOL, O(stdin_), NULL, "pass standard input on"},
 	{"tty", 't', OPT_BOOL, O(tty), NULL, "standard input is a terminal"},
 	{"replicas", 0, OPT_INT, O(replicas), "COUNT", "new number of pods"},
-	{"current-replicas", 0, OPT_INT, O(current_replicas), "COUNT", "only when it is so many now"},
+	{"current-replicas", 0, OPT_INT, O(current_replicas), "COUNT",
+	 "only when it is so many now"},
 	{"all", 0, OPT_BOOL, O(all), NULL, "every object of the kind"},
 	{"force", 0, OPT_BOOL, O(force), NULL, "delete at once, without grace"},
 	{"now", 0, OPT_BOOL, O(now), NULL, "a grace period of one second"},
 	{"wait", 0, OPT_BOOL, O(wait), NULL, "wait until the objects are gone (default)"},
-	{"ignore-not-found", 0, OPT_BOOL, O(ignore_not_found), NULL, "a missing object is no error"},
+	{"ignore-not-found", 0, OPT_BOOL, O(ignore_not_found), NULL,
+	 "a missing object is no error"},
 	{"grace-period", 0, OPT_INT, O(grace_period), "SECONDS", "time to end in"},
-	{"cascade", 0, OPT_STRING, O(cascade), "background|foreground|orphan", "what becomes of dependents"},
+	{"cascade", 0, OPT_STRING, O(cascade), "background|foreground|orphan",
+	 "what becomes of dependents"},
 	{"timeout", 0, OPT_STRING, O(timeout), "DURATION", "give up after it"},
 	{"to-revision", 0, OPT_INT, O(to_revision), "NUMBER", "revision to go back to"},
 	{"revision", 0, OPT_INT, O(revision), "NUMBER", "revision to show"},
@@ -117,7 +121,8 @@ static int set(struct cli *c, const struct option *o, const char *value)
 static int take_long(struct cli *c, const char *word, const char *next)
 {
 	const char *eq = strchr(word, '=');
-	const struct option *o = find_long(word + 2, eq ? (size_t)(eq - word - 2) : strlen(word + 2));
+	const struct option *o =
+		find_long(word + 2, eq ? (size_t)(eq - word - 2) : strlen(word + 2));
 
 	if (!o) {
 		cli_error("unknown flag: %.*s", eq ? (int)(eq - word) : (int)strlen(word), word);
@@ -136,7 +141,8 @@ static int take_long(struct cli *c, const char *word, const char *next)
 static int take_short(struct cli *c, const char *word, const char *next, bool logs)
 {
 	for (const char *s = word + 1; *s; s++) {
-		const struct option *o = logs && *s == 'f' ? find_long("follow", 6) : find_short(*s);
+		const struct option *o =
+			logs && *s == 'f' ? find_long("follow", 6) : find_short(*s);
 
 		if (!o) {
 			cli_error("unknown shorthand flag: '%c' in %s", *s, word);
@@ -160,8 +166,12 @@ static int take_short(struct cli *c, const char *word, const char *next, bool lo
 
 int options_parse(struct cli *c, int argc, char **argv, struct strv *words)
 {
-	c->o = (struct options){.tail = -1, .limit_bytes = -1, .replicas = -1,
-				.current_replicas = -1, .grace_period = -1, .wait = true};
+	c->o = (struct options){.tail = -1,
+				.limit_bytes = -1,
+				.replicas = -1,
+				.current_replicas = -1,
+				.grace_period = -1,
+				.wait = true};
 	for (int i = 1; i < argc;) {
 		const char *next = i + 1 < argc ? argv[i + 1] : NULL;
 		bool logs = words->n && streq(words->v[0], "logs");
@@ -277,8 +287,8 @@ int duration_parse(const char *text, int64_t *ret_seconds)
 		if (end == text || v < 0 || v > 1e9)
 			return -EINVAL;
 		len = strcspn(end, "0123456789.");
-		while (i < ARRAY_SIZE(units) && (strlen(units[i].unit) != len ||
-						 strncmp(units[i].unit, end, len) != 0))
+		while (i < ARRAY_SIZE(units) &&
+		       (strlen(units[i].unit) != len || strncmp(units[i].unit, end, len) != 0))
 			i++;
 		if (i == ARRAY_SIZE(units))
 			return -EINVAL;

@@ -19,7 +19,8 @@ bool output_known(const char *format)
 	return !format;
 }
 
-/* ---- objects ------------------------------------------------------------------------------------------ */
+/* ---- objects
+ * ------------------------------------------------------------------------------------------ */
 
 /* A copy without what kubectl hides; the metadata of list items too. */
 static json_t *shown(const json_t *obj)
@@ -29,8 +30,7 @@ static json_t *shown(const json_t *obj)
 	size_t i;
 
 	json_drop(copy, "metadata.managedFields");
-	json_array_foreach(items, i, item)
-		json_drop(item, "metadata.managedFields");
+	json_array_foreach(items, i, item) json_drop(item, "metadata.managedFields");
 	return copy;
 }
 
@@ -65,7 +65,8 @@ void done_print(const struct cli *c, const struct kind *k, const char *name, con
 	fflush(stdout);
 }
 
-/* ---- tables ---------------------------------------------------------------------------------------------- */
+/* ---- tables
+ * ---------------------------------------------------------------------------------------------- */
 
 /* A cell's text: only its first line, without tabs. New string. */
 static char *cell_text(const json_t *v)
@@ -111,7 +112,8 @@ static void heading_line(const struct table_layout *l, const json_t *columns, st
 
 	if (l->namespaces)
 		strv_add(line, "NAMESPACE");
-	json_array_foreach(columns, i, column) {
+	json_array_foreach(columns, i, column)
+	{
 		if (column_shown(l, column))
 			add_heading(line, json_str(column, "name", ""));
 	}
@@ -138,7 +140,8 @@ static void row_line(const struct table_layout *l, const json_t *columns, const 
 
 	if (l->namespaces)
 		strv_add(line, json_str(row, "object.metadata.namespace", ""));
-	json_array_foreach(columns, i, column) {
+	json_array_foreach(columns, i, column)
+	{
 		auto_free char *text = NULL;
 
 		if (!column_shown(l, column))
@@ -193,8 +196,7 @@ size_t table_print(struct table_layout *l, const json_t *columns, const json_t *
 
 	if (heading)
 		heading_line(l, columns, &lines[0]);
-	json_array_foreach(rows, i, row)
-		row_line(l, columns, row, &lines[i + 1]);
+	json_array_foreach(rows, i, row) row_line(l, columns, row, &lines[i + 1]);
 	for (i = 0; i <= n; i++)
 		remember(l, &lines[i]);
 	for (i = heading ? 0 : 1; i <= n; i++)
@@ -214,14 +216,17 @@ void rows_print(const json_t *rows, FILE *out)
 	json_t *row, *v;
 	size_t i;
 
-	json_object_foreach(json_array_get(rows, 0), key, v) {
+	json_object_foreach(json_array_get(rows, 0), key, v)
+	{
 		for (const char *s = key; *s; s++)
 			strbuf_addc(&text, *s == '_' ? '-' : (char)toupper((unsigned char)*s));
 		strbuf_addc(&text, '\t');
 	}
 	strbuf_addc(&text, '\n');
-	json_array_foreach(rows, i, row) {
-		json_object_foreach(json_array_get(rows, 0), key, v) {
+	json_array_foreach(rows, i, row)
+	{
+		json_object_foreach(json_array_get(rows, 0), key, v)
+		{
 			auto_free char *cell = cell_text(json_object_get(row, key));
 			strbuf_addf(&text, "%s\t", cell);
 		}

@@ -64,10 +64,11 @@ static int add_pairs(struct refs *r, const struct strv *args)
 		const struct kind *k;
 
 		if (!slash || !slash[1] || slash == args->v[i])
-			return cli_error("there is no need to specify a resource type as a separate "
-					 "argument when passing arguments in resource/name form "
-					 "(e.g. 'coracle get resource/<resource_name>' instead of "
-					 "'coracle get resource resource/<resource_name>'");
+			return cli_error(
+				"there is no need to specify a resource type as a separate "
+				"argument when passing arguments in resource/name form "
+				"(e.g. 'coracle get resource/<resource_name>' instead of "
+				"'coracle get resource resource/<resource_name>'");
 		word = xstrndup(args->v[i], (size_t)(slash - args->v[i]));
 		k = find_kind(word);
 		if (!k)
@@ -159,7 +160,8 @@ const char *cli_ns(const struct cli *c, const struct kind *k)
 	return k->namespaced && !c->o.all_namespaces ? c->o.ns : NULL;
 }
 
-/* ---- pods behind a workload ------------------------------------------------------------------------ */
+/* ---- pods behind a workload
+ * ------------------------------------------------------------------------ */
 
 /* Running and ready pods come first, then older ones. */
 static int pod_rank(const json_t *pod)
@@ -167,7 +169,8 @@ static int pod_rank(const json_t *pod)
 	const json_t *ready = json_find(json_at(pod, "status.conditions"), "type", "Ready");
 
 	return (str_eq(json_str(pod, "status.phase", NULL), "Running") ? 2 : 0) +
-	       (str_eq(json_str(ready, "status", NULL), "True") ? 1 : 0) - (meta_deleting(pod) ? 4 : 0);
+	       (str_eq(json_str(ready, "status", NULL), "True") ? 1 : 0) -
+	       (meta_deleting(pod) ? 4 : 0);
 }
 
 static json_t *best_pod(const json_t *list)
@@ -175,7 +178,8 @@ static json_t *best_pod(const json_t *list)
 	json_t *items = json_at(list, "items"), *pod, *best = NULL;
 	size_t i;
 
-	json_array_foreach(items, i, pod) {
+	json_array_foreach(items, i, pod)
+	{
 		if (!best || pod_rank(pod) > pod_rank(best))
 			best = pod;
 	}
@@ -204,15 +208,16 @@ json_t *pod_for(struct cli *c, const char *word, int *exit_code)
 		return json_incref(obj);
 	const json_t *sel = json_at(obj, "spec.selector");
 	auto_clean(label_selector) struct label_selector *s =
-		k == &kind_service ? label_selector_from_map(sel) :
-				     label_selector_from_json(sel, NULL);
+		k == &kind_service ? label_selector_from_map(sel)
+				   : label_selector_from_json(sel, NULL);
 	selector = label_selector_format(s);
 	*exit_code = 1;
 	if (!*selector) {
 		cli_error("cannot find pods of %s", word);
 		return NULL;
 	}
-	list_path = kind_path_query(&kind_pod, c->o.ns, NULL, NULL, "labelSelector", selector, NULL);
+	list_path =
+		kind_path_query(&kind_pod, c->o.ns, NULL, NULL, "labelSelector", selector, NULL);
 	list = client_get(c, list_path, false, exit_code);
 	pod = best_pod(list);
 	if (list && !pod)

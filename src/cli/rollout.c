@@ -54,7 +54,9 @@ static int send_patch(struct cli *c, const struct ref *r, const char *type, cons
 	return exit_code;
 }
 
-/* ---- scale ------------------------------------------------------------------------------------------------ */
+/* ---- scale
+ * ------------------------------------------------------------------------------------------------
+ */
 
 int cmd_scale(struct cli *c)
 {
@@ -93,15 +95,18 @@ int cmd_scale(struct cli *c)
 	return bad;
 }
 
-/* ---- status ------------------------------------------------------------------------------------------------ */
+/* ---- status
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct status {
 	struct cli *c;
-	char *last;	/* what was printed last */
+	char *last; /* what was printed last */
 	bool failed;
 };
 
-/* The message of a Deployment's state; *done when it is rolled out. NULL: it has failed. New string. */
+/* The message of a Deployment's state; *done when it is rolled out. NULL: it has failed. New
+ * string. */
 static char *rollout_message(const json_t *d, bool *done)
 {
 	const json_t *progress = json_find(json_at(d, "status.conditions"), "type", "Progressing");
@@ -117,14 +122,19 @@ static char *rollout_message(const json_t *d, bool *done)
 	if (str_eq(json_str(progress, "reason", NULL), "ProgressDeadlineExceeded"))
 		return NULL;
 	if (updated < want)
-		return xasprintf("Waiting for deployment \"%s\" rollout to finish: %lld out of %lld "
-				 "new replicas have been updated...", name, updated, want);
+		return xasprintf(
+			"Waiting for deployment \"%s\" rollout to finish: %lld out of %lld "
+			"new replicas have been updated...",
+			name, updated, want);
 	if (all > updated)
-		return xasprintf("Waiting for deployment \"%s\" rollout to finish: %lld old replicas "
-				 "are pending termination...", name, all - updated);
+		return xasprintf(
+			"Waiting for deployment \"%s\" rollout to finish: %lld old replicas "
+			"are pending termination...",
+			name, all - updated);
 	if (available < updated)
 		return xasprintf("Waiting for deployment \"%s\" rollout to finish: %lld of %lld "
-				 "updated replicas are available...", name, available, updated);
+				 "updated replicas are available...",
+				 name, available, updated);
 	*done = true;
 	return xasprintf("deployment \"%s\" successfully rolled out", name);
 }
@@ -160,10 +170,9 @@ static int status_one(struct cli *c, const struct ref *r, const json_t *live)
 {
 	struct status s = {.c = c};
 	auto_free char *selector = xasprintf("metadata.name=%s", r->name);
-	auto_free char *path =
-		kind_path_query(r->kind, c->o.ns, NULL, NULL, "fieldSelector", selector,
-				"resourceVersion", json_str(live, "metadata.resourceVersion", "0"),
-				"watch", "true", NULL);
+	auto_free char *path = kind_path_query(
+		r->kind, c->o.ns, NULL, NULL, "fieldSelector", selector, "resourceVersion",
+		json_str(live, "metadata.resourceVersion", "0"), "watch", "true", NULL);
 	int64_t seconds = 0;
 	int result = 0;
 
@@ -185,7 +194,8 @@ int cmd_rollout_status(struct cli *c)
 	return each(c, status_one);
 }
 
-/* ---- restart, pause, resume ---------------------------------------------------------------------------------- */
+/* ---- restart, pause, resume
+ * ---------------------------------------------------------------------------------- */
 
 static int restart_one(struct cli *c, const struct ref *r, const json_t *live)
 {
@@ -194,7 +204,8 @@ static int restart_one(struct cli *c, const struct ref *r, const json_t *live)
 
 	if (json_bool(live, "spec.paused", false))
 		return cli_error("deployments.apps \"%s\" can't restart paused deployment (run "
-				 "rollout resume first)", r->name);
+				 "rollout resume first)",
+				 r->name);
 	json_object_set_new(json_obj(patch, "spec.template.metadata.annotations"),
 			    "kubectl.kubernetes.io/restartedAt",
 			    json_string(time_format(now, time(NULL))));
@@ -237,15 +248,19 @@ int cmd_rollout_resume(struct cli *c)
 	return each(c, resume_one);
 }
 
-/* ---- history and undo ------------------------------------------------------------------------------------------ */
+/* ---- history and undo
+ * ------------------------------------------------------------------------------------------ */
 
 static int64_t revision_of(const json_t *rs)
 {
 	int64_t n;
 
-	return str_to_i64(meta_annotation(rs, ANNOTATION_REVISION) ?
-				  meta_annotation(rs, ANNOTATION_REVISION) : "0",
-			  0, INT64_MAX, &n) < 0 ? 0 : n;
+	return str_to_i64(meta_annotation(rs, ANNOTATION_REVISION)
+				  ? meta_annotation(rs, ANNOTATION_REVISION)
+				  : "0",
+			  0, INT64_MAX, &n) < 0
+		       ? 0
+		       : n;
 }
 
 static int revision_cmp(const void *a, const void *b)
@@ -271,7 +286,8 @@ static json_t *revisions(struct cli *c, const json_t *d, int *exit_code)
 	if (!list)
 		return NULL;
 	sorted = xcalloc(json_len(list, "items") + 1, sizeof(*sorted));
-	json_array_foreach(json_at(list, "items"), i, rs) {
+	json_array_foreach(json_at(list, "items"), i, rs)
+	{
 		if (str_eq(json_str(meta_controller(rs), "uid", NULL), meta_uid(d)))
 			sorted[n++] = rs;
 	}
@@ -290,7 +306,8 @@ static json_t *find_revision(const json_t *all, int64_t revision)
 
 	if (revision <= 0)
 		return n < 2 ? NULL : json_array_get(all, n - 2);
-	json_array_foreach(all, i, rs) {
+	json_array_foreach(all, i, rs)
+	{
 		if (revision_of(rs) == revision)
 			return rs;
 	}
@@ -305,7 +322,8 @@ static void history_table(const struct ref *r, const json_t *all)
 	size_t i;
 
 	strbuf_adds(&text, "REVISION\tCHANGE-CAUSE\n");
-	json_array_foreach(all, i, rs) {
+	json_array_foreach(all, i, rs)
+	{
 		const char *cause = meta_annotation(rs, ANNOTATION_CHANGE_CAUSE);
 		strbuf_addf(&text, "%lld\t%s\n", (long long)revision_of(rs),
 			    str_empty(cause) ? "<none>" : cause);
@@ -348,11 +366,12 @@ int cmd_rollout_history(struct cli *c)
 /* Annotations that stay the deployment's own when it goes back. */
 static bool annotation_is_own(const char *key)
 {
-	static const char *const own[] = {
-		ANNOTATION_LAST_APPLIED, ANNOTATION_REVISION,
-		"deployment.kubernetes.io/revision-history",
-		"deployment.kubernetes.io/desired-replicas",
-		"deployment.kubernetes.io/max-replicas", "deprecated.deployment.rollback.to"};
+	static const char *const own[] = {ANNOTATION_LAST_APPLIED,
+					  ANNOTATION_REVISION,
+					  "deployment.kubernetes.io/revision-history",
+					  "deployment.kubernetes.io/desired-replicas",
+					  "deployment.kubernetes.io/max-replicas",
+					  "deprecated.deployment.rollback.to"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
 		if (streq(own[i], key))
@@ -367,11 +386,13 @@ static json_t *annotations_back(const json_t *d, const json_t *rs)
 	json_t *out = json_object(), *v;
 	const char *key;
 
-	json_object_foreach(json_at(d, "metadata.annotations"), key, v) {
+	json_object_foreach(json_at(d, "metadata.annotations"), key, v)
+	{
 		if (annotation_is_own(key))
 			json_object_set(out, key, v);
 	}
-	json_object_foreach(json_at(rs, "metadata.annotations"), key, v) {
+	json_object_foreach(json_at(rs, "metadata.annotations"), key, v)
+	{
 		if (!annotation_is_own(key))
 			json_object_set(out, key, v);
 	}
@@ -395,8 +416,10 @@ static int undo_one(struct cli *c, const struct ref *r, const json_t *live)
 	json_t *rs;
 
 	if (json_bool(live, "spec.paused", false))
-		return cli_error("cannot rollback a paused deployment; resume it first with 'coracle "
-				 "rollout resume deployment/%s' and try again", r->name);
+		return cli_error(
+			"cannot rollback a paused deployment; resume it first with 'coracle "
+			"rollout resume deployment/%s' and try again",
+			r->name);
 	all = revisions(c, live, &exit_code);
 	if (!all)
 		return exit_code;
@@ -411,8 +434,10 @@ static int undo_one(struct cli *c, const struct ref *r, const json_t *live)
 	if (json_equal(tmpl, json_at(live, "spec.template"))) {
 		char text[96];
 
-		snprintf(text, sizeof(text), "skipped rollback (current template already matches "
-			 "revision %lld)", (long long)revision_of(rs));
+		snprintf(text, sizeof(text),
+			 "skipped rollback (current template already matches "
+			 "revision %lld)",
+			 (long long)revision_of(rs));
 		done_print(c, r->kind, r->name, text);
 		return 0;
 	}
