@@ -60,6 +60,17 @@ function attribute(words, n, from, name, i)
 	return ""
 }
 
+# Misspelt attributes must not go unnoticed.
+function check_attributes(words, n, from, known, i, name)
+{
+	for (i = from; i <= n; i++) {
+		name = words[i]
+		sub(/=.*/, "", name)
+		if (name != "" && index(known, " " name " ") == 0)
+			fail("unknown attribute " words[i])
+	}
+}
+
 function sort_keys(keys, n, i, j, t)
 {
 	for (i = 2; i <= n; i++) {
@@ -95,6 +106,7 @@ BEGIN {
 }
 
 $1 == "package" {
+	check_attributes(w, n, 4, " group version ")
 	package = w[2]
 	prefix[package] = w[3]
 	packages[++n_packages] = package
@@ -106,6 +118,8 @@ $1 == "package" {
 }
 
 $1 == "kind" {
+	check_attributes(w, n, 4, " singular list short categories namespaced status generation " \
+		"unconditional putcreates name verbs symbol set_defaults validate cells field_label ")
 	kinds[++n_kinds] = w[2]
 	k = n_kinds
 	kind_key[k] = full_name(w[2])
@@ -140,6 +154,7 @@ $1 == "column" {
 }
 
 $1 == "message" {
+	check_attributes(w, n, 3, " typemeta ")
 	message = full_name(w[2])
 	messages[++n_messages] = message
 	message_doc[message] = doc
@@ -153,6 +168,8 @@ $1 == "message" {
 }
 
 $1 ~ /^[0-9]+$/ {
+	check_attributes(w, n, 4, " ptr always inline required immutable merge retain keys set " \
+		"atomic default rule ")
 	flags = ""
 	if (attribute(w, n, 4, "ptr") != "") flags = flags " | FIELD_POINTER"
 	if (attribute(w, n, 4, "always") != "") flags = flags " | FIELD_ALWAYS"

@@ -22,8 +22,25 @@ static json_t *parse(const char *text)
 
 /* ---- tables ----------------------------------------------------------------------------- */
 
-static void check_fields(const struct message *m)
+/* A misspelt rule would check nothing. */
+static void check_rule_name(const char *rule)
 {
+	static const char *const known[] = {
+		"enum",	       "range",	   "min",	 "max", "port",		"portname",
+		"labels",      "labelkey", "labelvalue", "ip",	"dns1123label", "dns1123subdomain",
+		"dns1035label"};
+	size_t len = strcspn(rule, ":");
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strlen(known[i]) == len && strncmp(known[i], rule, len) == 0)
+			return;
+	fail_msg("unknown rule %s", rule);
+}
+
+static void check_fields(const struct message *m, int depth)
+{
+	if (depth > 12)
+		return;
 	for (size_t i = 0; i < m->n_fields; i++) {
 		const struct field *f = &m->fields[i];
 
@@ -33,6 +50,10 @@ static void check_fields(const struct message *m)
 		assert_int_equal(f->list == LIST_MAP, f->ssa_keys != NULL);
 		if (*f->name)
 			assert_ptr_equal(message_field(m, f->name), f);
+		if (f->rule)
+			check_rule_name(f->rule);
+		if (f->message)
+			check_fields(f->message, depth + 1);
 		if (f->dflt) {
 			json_auto_t *v = json_loads(f->dflt, JSON_DECODE_ANY, NULL);
 
@@ -57,7 +78,7 @@ static void test_tables(void **state UNUSED)
 		assert_ptr_equal(kind_find(k->group, k->version, k->plural), k);
 		assert_ptr_equal(kind_by_name(kind_api_version(k, buf), k->kind), k);
 		assert_ptr_equal(kind_by_word(k->plural), k);
-		check_fields(k->message);
+		check_fields(k->message, 0);
 		fields += k->message->n_fields;
 	}
 	assert_true(fields > 50);
