@@ -149,6 +149,8 @@ static void create_pod(struct fixture *f, const char *name, const char *spec)
 	create(f, &kind_pod, text);
 }
 
+/* Ends at once on SIGTERM. */
+#define IDLE "trap 'exit 0' TERM; sleep 1000 & wait"
 #define SH(script) "\"name\":\"c\",\"image\":\"test:1\",\"args\":[\"" script "\"]"
 
 static void delete_pod(struct fixture *f, const char *name)
@@ -483,16 +485,15 @@ static void test_missing(void **state)
 	unsigned pulls = fake_pulls;
 
 	create_pod(f, "pull",
-		   "\"containers\":[{\"name\":\"c\",\"image\":\"missing:1\",\"args\":[\"sleep "
-		   "100\"]}]");
-	create_pod(f, "config",
-		   "\"containers\":[{" SH(
-			   "echo $V; sleep 100") ",\"env\":[{\"name\":\"V\",\"valueFrom\":"
-						 "{\"configMapKeyRef\":{\"name\":\"late\","
-						 "\"key\":\"K\"}}}]}]");
+		   "\"containers\":[{\"name\":\"c\",\"image\":\"missing:1\",\"args\":[\"true\"]}]");
+	create_pod(
+		f, "config",
+		"\"containers\":[{" SH("echo $V; " IDLE) ",\"env\":[{\"name\":\"V\",\"valueFrom\":"
+							 "{\"configMapKeyRef\":{\"name\":\"late\","
+							 "\"key\":\"K\"}}}]}]");
 	create_pod(f, "mount",
 		   "\"volumes\":[{\"name\":\"v\",\"configMap\":{\"name\":\"late\"}}],"
-		   "\"containers\":[{" SH("sleep 100") "}]");
+		   "\"containers\":[{" SH(IDLE) "}]");
 	wait_for(f, streq(ctr_str(f, "pull", "state.waiting.reason"), "ErrImagePull"));
 	wait_for(f, streq(ctr_str(f, "pull", "state.waiting.reason"), "ImagePullBackOff"));
 	assert_int_equal(fake_pulls, pulls + 1);
@@ -518,13 +519,13 @@ static void test_probes(void **state)
 {
 	struct fixture *f = *state;
 
-	create_pod(f, "probed",
-		   "\"containers\":[{" SH(
-			   "exec sleep 1000") ",\"ports\":[{\"name\":\"web\","
-					      "\"containerPort\":80}],"
-					      "\"readinessProbe\":{\"httpGet\":{\"port\":\"web\"}},"
-					      "\"livenessProbe\":{\"exec\":{\"command\":[\"sh\",\"-"
-					      "c\",\"echo sick; exit 4\"]}}}]");
+	create_pod(
+		f, "probed",
+		"\"containers\":[{" SH(IDLE) ",\"ports\":[{\"name\":\"web\","
+					     "\"containerPort\":80}],"
+					     "\"readinessProbe\":{\"httpGet\":{\"port\":\"web\"}},"
+					     "\"livenessProbe\":{\"exec\":{\"command\":[\"sh\",\"-"
+					     "c\",\"echo sick; exit 4\"]}}}]");
 	wait_for(f, phase_is(f, "probed", "Running"));
 	assert_false(is_ready(f, "probed"));
 	wait_for(f, fake_probe(PROBE_HTTP) && fake_probe(PROBE_EXEC));
@@ -549,7 +550,7 @@ static void test_adopted(void **state)
 	struct fixture *f = *state;
 	char id[128], ip[32];
 
-	create_pod(f, "stays", "\"containers\":[{" SH("exec sleep 1000") "}]");
+	create_pod(f, "stays", "\"containers\":[{" SH(IDLE) "}]");
 	create_pod(
 		f, "ends",
 		"\"restartPolicy\":\"Never\",\"containers\":[{" SH(
@@ -586,7 +587,7 @@ static void test_sandbox_dies(void **state)
 	struct fixture *f = *state;
 	json_auto_t *rows = NULL;
 
-	create_pod(f, "frail", "\"containers\":[{" SH("exec sleep 1000") "}]");
+	create_pod(f, "frail", "\"containers\":[{" SH(IDLE) "}]");
 	wait_for(f, is_ready(f, "frail"));
 	rows = show_rows("pods");
 	pid_t pid = (pid_t)json_int(json_find(rows, "name", "frail"), "sandbox", 0);
