@@ -21,6 +21,7 @@ struct allocator {
 	uint32_t base; /* of the service range, host order */
 	uint32_t size; /* addresses in it */
 	int port_min, port_max;
+	struct store_watch *watch; /* of services */
 };
 
 struct events {
@@ -78,6 +79,8 @@ int admit_create(struct registry *r, const struct kind *k, json_t *obj, struct e
 
 int allocator_init(struct registry *r, const struct registry_config *config,
 		   struct err *err) MUST_CHECK;
+/* Takes note of the services that are there. */
+int allocator_start(struct registry *r, struct err *err) MUST_CHECK;
 void allocator_done(struct registry *r);
 /* offset counts from the network address: 1 is the first usable one. */
 void allocator_address(const struct registry *r, uint32_t offset, char *buf, size_t len);

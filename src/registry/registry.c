@@ -88,15 +88,6 @@ static int make_system_objects(struct registry *r, struct err *err)
 
 /* ---- lifetime --------------------------------------------------------------------------- */
 
-static void hold_all(struct registry *r)
-{
-	struct store_iter it = store_iter(r->store, &kind_service, NULL);
-	const struct object *o;
-
-	while ((o = store_next(&it)))
-		service_hold(r, o);
-}
-
 struct registry *registry_new(struct loop *loop, struct store *store,
 			      const struct registry_config *config, struct err *err)
 {
@@ -107,11 +98,10 @@ struct registry *registry_new(struct loop *loop, struct store *store,
 	r->service_cidr = xstrdup(config->service_cidr);
 	r->node_name = xstrdup_null(config->node_name);
 	events_init(r);
-	if (allocator_init(r, config, err) < 0) {
+	if (allocator_init(r, config, err) < 0 || allocator_start(r, err) < 0) {
 		registry_free(r);
 		return NULL;
 	}
-	hold_all(r);
 	if (make_system_objects(r, err) < 0) {
 		/* With a full disk on a later start all this is there already. */
 		err_wrap(err, -EIO, "cannot make the system objects");

@@ -45,6 +45,7 @@ static void map_free_values(struct map *m)
 
 void allocator_done(struct registry *r)
 {
+	store_watch_free(r->allocator.watch);
 	map_free_values(&r->allocator.addresses);
 	map_free_values(&r->allocator.ports);
 }
@@ -149,6 +150,23 @@ static void for_each_key(struct registry *r, const struct object *o, key_fn *fn)
 	}
 }
 
+static void hold_free(struct map *m, const char *key, const char *self)
+{
+	if (!map_get(m, key))
+		hold(m, key, self);
+}
+
+/* A service may come back when its deletion could not be stored. */
+static bool on_service(void *arg, const struct store_event *ev)
+{
+	struct registry *r = arg;
+	const struct object *now = store_get(r->store, ev->obj->kind, ev->obj->ns, ev->obj->name);
+
+	if (now)
+		for_each_key(r, now, hold_free);
+	return true;
+}
+
 void service_hold(struct registry *r, const struct object *o)
 {
 	for_each_key(r, o, hold);
@@ -157,6 +175,19 @@ void service_hold(struct registry *r, const struct object *o)
 void service_release(struct registry *r, const struct object *o)
 {
 	for_each_key(r, o, let_go);
+}
+
+int allocator_start(struct registry *r, struct err *err)
+{
+	struct store_iter it = store_iter(r->store, &kind_service, NULL);
+	const struct object *o;
+
+	while ((o = store_next(&it)))
+		service_hold(r, o);
+	/* It can keep up: it never pauses. */
+	r->allocator.watch = store_watch_new(r->store, &kind_service, store_rev(r->store),
+					     on_service, NULL, r, err);
+	return r->allocator.watch ? 0 : -EIO;
 }
 
 /* ---- choosing --------------------------------------------------------------------------- */

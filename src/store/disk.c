@@ -14,7 +14,7 @@
 /* The log is moved into the file when it holds so many pages (4 KiB each), and then overwritten
  * from its start: no new blocks, so one flush per commit. doc/decisions/store.md has the figures.
  */
-#define CHECKPOINT_PAGES 256
+#define CHECKPOINT_PAGES 512
 #define PAGE_SIZE 4096 /* SQLite's default, set all the same */
 #define TEXT_SEED 2166136261U
 
