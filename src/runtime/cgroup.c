@@ -91,6 +91,8 @@ void cgroup_layout_parse(struct cgroup_layout *ret, const char *mountinfo,
 	}
 	if (ret->mounts.n > 0) {
 		ret->mode = v2 ? CGROUP_HYBRID : CGROUP_V1;
+		if (v2)
+			strv_add(&ret->mounts, v2); /* runc makes groups there too */
 	} else if (v2) {
 		ret->mode = CGROUP_V2;
 		use_v2(ret, v2, v2_controllers);
@@ -219,11 +221,12 @@ int cgroup_create(const struct cgroup_layout *l, const char *path, struct err *e
 
 uint64_t cgroup_shares(int64_t milli_cpu)
 {
-	int64_t shares = milli_cpu > 0 ? milli_cpu * 1024 / 1000 : 0;
-
-	if (milli_cpu > INT64_MAX / 1024 || shares > SHARES_MAX)
+	if (milli_cpu <= 0)
+		return SHARES_MIN;
+	if (milli_cpu > INT64_MAX / 1024 || milli_cpu * 1024 / 1000 > SHARES_MAX)
 		return SHARES_MAX;
-	return shares < SHARES_MIN ? SHARES_MIN : (uint64_t)shares;
+	uint64_t shares = (uint64_t)milli_cpu * 1024 / 1000;
+	return shares < SHARES_MIN ? SHARES_MIN : shares;
 }
 
 int64_t cgroup_quota(int64_t milli_cpu)

@@ -14,7 +14,7 @@ enum cgroup_controller { CG_CPU, CG_CPUACCT, CG_MEMORY, CG_PIDS, CG_FREEZER, CG_
 
 struct cgroup_layout {
 	enum cgroup_mode mode;
-	struct strv mounts;  /* mount points: all of v1, or the one of v2 */
+	struct strv mounts;  /* mount points: all of v1, then that of v2 */
 	int where[CG_COUNT]; /* index in mounts; -1: this controller does not work here */
 	bool swap;	     /* swap is accounted: set by cgroup_probe_swap() */
 };

@@ -160,7 +160,8 @@ struct runtime *runtime_new(struct loop *loop, const struct runtime_config *conf
 	int r;
 
 	rt->loop = loop;
-	rt->next_exec = 1;
+	/* Not those of an earlier daemon, which a sandbox may still be ending. */
+	random_bytes(&rt->next_exec, sizeof(rt->next_exec));
 	list_init(&rt->sandboxes);
 	rt->run_dir = path_join(config->run_dir, "sandbox");
 	rt->sandbox_path = xstrdup(config->sandbox_path);
@@ -181,6 +182,15 @@ struct runtime *runtime_new(struct loop *loop, const struct runtime_config *conf
 	return rt;
 }
 
+/* When no sandbox is left, whoever started it: theirs is the home group. */
+static void remove_cgroups(const struct runtime *rt)
+{
+	auto_free char *home = xasprintf("%s/sandboxes", rt->cgroup);
+
+	if (cgroup_remove(&rt->layout, home) == 0 && cgroup_remove(&rt->layout, rt->cgroup) < 0)
+		log_debug("cgroup %s stays", rt->cgroup);
+}
+
 void runtime_free(struct runtime *rt)
 {
 	if (!rt)
@@ -189,6 +199,7 @@ void runtime_free(struct runtime *rt)
 	list_foreach (&rt->sandboxes, s, struct sandbox, node)
 		sandbox_free(s);
 	adoption_free(rt);
+	remove_cgroups(rt);
 	destroy(rt);
 }
 

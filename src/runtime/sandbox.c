@@ -350,12 +350,15 @@ static int spawn(struct sandbox *s, const struct sandbox_config *config, int lis
 static int prepare(struct sandbox *s, const struct sandbox_config *config, struct err *err)
 {
 	auto_free char *oci = path_join(s->dir, "oci");
+	auto_free char *home = xasprintf("%s/sandboxes", s->rt->cgroup);
 	int r;
 
 	rm_rf(s->dir);
 	if (mkdir(s->dir, 0711) < 0 || mkdir(oci, 0700) < 0)
 		return err_errno(err, errno, "make %s", s->dir);
-	r = cgroup_create(&s->rt->layout, s->cgroup, err);
+	r = cgroup_create(&s->rt->layout, home, err);
+	if (r == 0)
+		r = cgroup_create(&s->rt->layout, s->cgroup, err);
 	if (r < 0)
 		return r;
 	cgroup_limit(&s->rt->layout, s->cgroup, &config->limits);

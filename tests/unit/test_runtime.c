@@ -128,7 +128,8 @@ static void test_cgroup_v1(void **state UNUSED)
 	cgroup_layout_done(&l);
 	cgroup_layout_parse(&l, both, "");
 	assert_int_equal(l.mode, CGROUP_HYBRID);
-	assert_int_equal(l.mounts.n, 4);
+	assert_int_equal(l.mounts.n, 5);
+	assert_string_equal(l.mounts.v[4], "/sys/fs/cgroup/unified");
 	cgroup_layout_done(&l);
 	cgroup_layout_parse(&l, "junk\n1 2 - cgroup\n - - -\n", "");
 	assert_int_equal(l.mode, CGROUP_NONE);

@@ -223,8 +223,8 @@ static void on_run(void *arg, bool ok, const char *message)
 		c->started_ns = clock_wall_ns();
 		stdio_listen(c);
 		tell(c);
-		if (self.stopping)
-			kill(c->pid, SIGKILL);
+		if (self.stopping || c->pending_signo)
+			kill(c->pid, self.stopping ? SIGKILL : c->pending_signo);
 	}
 	start_next();
 }
@@ -349,8 +349,8 @@ void container_kill(struct container *c, int signo)
 {
 	if (c->state == PROTO_STATE_RUNNING)
 		kill(c->pid, signo); /* not reaped yet: the pid is still its own */
-	else if (c->state == PROTO_STATE_QUEUED && c->launch && signo == SIGKILL)
-		command_kill(c->launch);
+	else if (c->state == PROTO_STATE_QUEUED && c->launch)
+		c->pending_signo = signo; /* killing the runtime halfway would leave strays */
 	else if (c->state == PROTO_STATE_QUEUED && !c->launch && signo == SIGKILL)
 		start_failed(c, "killed before it was started");
 }

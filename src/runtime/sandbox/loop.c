@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -88,7 +89,7 @@ static bool finished(void)
 	if (!self.stopping)
 		return false;
 	for (struct container *c = self.containers; c; c = c->next)
-		if (c->state == PROTO_STATE_RUNNING)
+		if (c->state == PROTO_STATE_RUNNING || c->launch)
 			return false;
 	return true;
 }
@@ -108,7 +109,7 @@ static int stop_timeout(void)
 }
 
 /* The program's own ELF header, placed by the linker. */
-extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 
 /*
  * Lets go of the program's own pages: they stay in the page cache, and an idle sandbox needs few.
@@ -116,18 +117,18 @@ extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
  */
 static void shed_pages(void)
 {
-	const char *start = (const char *)&__ehdr_start;
-	const ElfW(Phdr) *ph = (const void *)(start + __ehdr_start.e_phoff);
+	const ElfW(Ehdr) *header = (const void *)__ehdr_start;
+	const ElfW(Phdr) *ph = (const void *)(__ehdr_start + header->e_phoff);
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = 0;
 	bool seen = false;
 
-	for (size_t i = 0; i < __ehdr_start.e_phnum; i++) {
+	for (size_t i = 0; i < header->e_phnum; i++) {
 		if (ph[i].p_type != PT_LOAD)
 			continue;
 		if (!seen)
 			first = ph[i].p_vaddr; /* where the header lies */
 		seen = true;
-		uintptr_t at = (uintptr_t)start + (ph[i].p_vaddr - first);
+		uintptr_t at = (uintptr_t)__ehdr_start + (ph[i].p_vaddr - first);
 		uintptr_t from = at & ~(page - 1);
 		if (!(ph[i].p_flags & PF_W))
 			madvise((void *)from, at + ph[i].p_memsz - from, MADV_DONTNEED);
@@ -168,11 +169,6 @@ struct command {
 	void *arg;
 };
 
-bool commands_running(void)
-{
-	return loop.commands != NULL;
-}
-
 static const char *const command_env[] = {
 	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
 
@@ -180,6 +176,7 @@ static const char *const command_env[] = {
 NORETURN static void child_exec(const char *const *argv, const int fds[3])
 {
 	sigset_t none;
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* no container is to appear after us */
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int std[3];
 
@@ -223,11 +220,6 @@ struct command *command_start(const char *const *argv, const char *log, const in
 	*c = (struct command){loop.commands, pid, launch, xstrdup(log), fn, arg};
 	loop.commands = c;
 	return c;
-}
-
-void command_kill(struct command *c)
-{
-	kill(c->pid, SIGKILL);
 }
 
 /* Undoes the escapes of a JSON string that error messages have. */

@@ -45,9 +45,7 @@ typedef void command_fn(void *arg, bool ok, const char *message);
  * (its pid stays unknown until the end of the command, so unknown dead are not reaped before). */
 struct command *command_start(const char *const *argv, const char *log, const int fds[3],
 			      bool launch, command_fn *fn, void *arg);
-void command_kill(struct command *c);
 void children_reap(void);
-bool commands_running(void);
 
 /* ---- log.c: CRI log files --------------------------------------------------------------- */
 
@@ -82,6 +80,7 @@ struct container {
 	uint64_t started_ns, finished_ns;
 	enum proto_end end;
 	int code, signo;
+	int pending_signo; /* sent once there is a process */
 	bool mounted, cleaning, removed;
 	struct command *launch;
 	struct stream out, err; /* out: the pty master with PROTO_TTY */
