@@ -47,11 +47,6 @@ static const char *check_level(const char *v)
 	return log_level_parse(v, &level) == 0 ? NULL : "must be error, warn, info or debug";
 }
 
-static const char *check_text(const char *v)
-{
-	return *v ? NULL : "must not be empty";
-}
-
 struct option_row {
 	const char *name;
 	size_t offset;				 /* of a char * in struct options */
