@@ -143,7 +143,7 @@ static size_t item_find(const struct field *f, const json_t *list, const char *k
 
 	json_array_foreach(list, i, item)
 	{
-		auto_free char *have = *key == 'k' ? item_key(f, item) : scalar_key(item);
+		auto_free char *have = f->list == LIST_MAP ? item_key(f, item) : scalar_key(item);
 
 		if (streq(have, key))
 			return i;
@@ -206,8 +206,11 @@ static void prune(const struct message *m, const struct field *f, json_t *live, 
 	}
 	json_object_foreach((json_t *)(uintptr_t)prev, key, child)
 	{
+		/* The sets come from the client: their form is not to be trusted. */
+		if (!str_starts(key, "f:"))
+			continue;
 		const char *name = key + 2;
-		json_t *value = *key == 'f' ? json_object_get(live, name) : NULL;
+		json_t *value = json_object_get(live, name);
 		const struct field *vf = m ? message_field(m, name) : NULL;
 
 		if (value && prune_entry(vf && vf->list == LIST_NONE ? vf->message : NULL, vf,

@@ -609,6 +609,15 @@ static void test_apply(void **state)
 	assert_string_equal(json_str(f->json, "data.two", ""), "3");
 	assert_string_equal(json_str(f->json, "data.x", ""), "y");
 	assert_null(json_at(f->json, "metadata.labels"));
+	/* Sets that a client made up do no harm. */
+	expect(f, 200,
+	       patch(f, CMS "/s", "application/merge-patch+json",
+		     "{\"metadata\":{\"finalizers\":[\"a/"
+		     "b\"],\"managedFields\":[{\"manager\":\"me\","
+		     "\"operation\":\"Apply\",\"fieldsV1\":{\".\":{},\"f\":{},\"f:metadata\":{"
+		     "\"f:finalizers\":{\"k:{}\":{\".\":{}},\"v:1\":{\"f:x\":{}}},\"f:labels\":7},"
+		     "\"f:data\":{\"k:x\":{}}}}]}}"));
+	expect(f, 200, patch(f, path, type, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\"}"));
 	expect(f, 400, patch(f, path, type, "{\"apiVersion\":\"v2\",\"kind\":\"ConfigMap\"}"));
 }
 
