@@ -30,7 +30,7 @@ static char **copy_argv(const char *const *argv)
 	return copy;
 }
 
-void target_init(struct target *t, const struct probe_config *config)
+void probe_target_init(struct target *t, const struct probe_config *config)
 {
 	*t = (struct target){.config = *config,
 			     .path = xstrdup_null(config->path),
@@ -57,7 +57,7 @@ void target_init(struct target *t, const struct probe_config *config)
 		t->config.failure_threshold = 3;
 }
 
-void target_done(struct target *t)
+void probe_target_done(struct target *t)
 {
 	for (size_t i = 0; i < t->config.n_headers; i++) {
 		free((void *)(uintptr_t)t->headers[i].name);

@@ -13,8 +13,8 @@ struct target {
 	struct probe_header *headers;
 	char **argv;
 };
-void target_init(struct target *t, const struct probe_config *config);
-void target_done(struct target *t);
+void probe_target_init(struct target *t, const struct probe_config *config);
+void probe_target_done(struct target *t);
 
 /* why: in kubelet's words. The check is over. */
 typedef void check_done_fn(void *arg, bool ok, const char *why);

@@ -79,7 +79,7 @@ struct probe *probe_start(struct loop *loop, const struct probe_config *config, 
 	mono_t first = mono_add(started, config->initial_delay * USEC_PER_SEC);
 
 	p->loop = loop;
-	target_init(&p->target, config);
+	probe_target_init(&p->target, config);
 	p->ops = ops;
 	p->arg = arg;
 	p->started = started;
@@ -127,7 +127,7 @@ static void probe_bury(void *arg)
 {
 	struct probe *p = arg;
 
-	target_done(&p->target);
+	probe_target_done(&p->target);
 	free(p);
 }
 
@@ -157,7 +157,7 @@ static void once_bury(void *arg)
 {
 	struct probe_once *o = arg;
 
-	target_done(&o->target);
+	probe_target_done(&o->target);
 	free(o);
 }
 
@@ -192,7 +192,7 @@ struct probe_once *probe_run_once(struct loop *loop, const struct probe_config *
 	struct probe_once *o = xnew(struct probe_once);
 
 	o->loop = loop;
-	target_init(&o->target, config);
+	probe_target_init(&o->target, config);
 	o->done = done;
 	o->arg = arg;
 	check_init(&o->check, loop, &o->target, once_result, o);
