@@ -18,6 +18,7 @@ struct http_call {
 	size_t max_body;
 	unsigned interim; /* 1xx answers so far */
 	bool headers_told;
+	bool sent;	/* the head of the request is written */
 	bool streaming; /* the body is being written */
 	bool over;
 };
@@ -181,13 +182,14 @@ static void on_connect(void *arg)
 
 	stream_write(c->stream, c->request.s, c->request.len);
 	strbuf_done(&c->request);
+	c->sent = true;
 }
 
 static void on_drain(void *arg)
 {
 	struct http_call *c = arg;
 
-	if (!c->over && c->streaming && c->ops.on_drain)
+	if (!c->over && c->sent && c->streaming && c->ops.on_drain)
 		c->ops.on_drain(c->arg);
 }
 
@@ -269,7 +271,7 @@ void http_call_write(struct http_call *c, const void *data, size_t len)
 {
 	char head[24];
 
-	if (c->over || !c->streaming)
+	if (c->over || !c->sent || !c->streaming)
 		return;
 	c->streaming = len > 0;
 	snprintf(head, sizeof(head), "%zx\r\n", len);
