@@ -108,6 +108,16 @@ void node_adopted(struct node *n)
 	trash_sweep(n);
 }
 
+static void unwatch_all(struct node *n)
+{
+	store_watch_free(n->pod_watch);
+	store_watch_free(n->configmap_watch);
+	store_watch_free(n->secret_watch);
+	n->pod_watch = n->configmap_watch = n->secret_watch = NULL;
+}
+
+static void on_lost(void *arg);
+
 static int watch_all(struct node *n, struct err *err)
 {
 	uint64_t rev = store_rev(n->store);
@@ -117,13 +127,29 @@ static int watch_all(struct node *n, struct err *err)
 	while ((obj = store_next(&it)))
 		if (is_ours(n, obj))
 			pod_seen(n, obj);
-	n->pod_watch = store_watch_new(n->store, &kind_pod, rev, on_pod, NULL, n, err);
-	if (!n->pod_watch)
-		return -EINVAL;
+	n->pod_watch = store_watch_new(n->store, &kind_pod, rev, on_pod, on_lost, n, err);
 	n->configmap_watch =
-		store_watch_new(n->store, &kind_configmap, rev, on_config, NULL, n, err);
-	n->secret_watch = store_watch_new(n->store, &kind_secret, rev, on_config, NULL, n, err);
-	return n->configmap_watch && n->secret_watch ? 0 : -EINVAL;
+		store_watch_new(n->store, &kind_configmap, rev, on_config, on_lost, n, err);
+	n->secret_watch = store_watch_new(n->store, &kind_secret, rev, on_config, on_lost, n, err);
+	return n->pod_watch && n->configmap_watch && n->secret_watch ? 0 : -EINVAL;
+}
+
+/* More changed at once than the history holds: compares everything. */
+static void on_lost(void *arg)
+{
+	struct node *n = arg;
+	auto_err err = {0};
+
+	unwatch_all(n);
+	list_foreach (&n->pods, p, struct pod, link) {
+		const struct object *o = store_get_uid(n->store, p->uid);
+		if (!o)
+			p->removed = true;
+		p->configs_changed = true;
+		pod_kick(p);
+	}
+	if (watch_all(n, &err) < 0)
+		log_error("node: %s", err_message(&err));
 }
 
 static void copy_config(struct node *n, const struct node_config *c)
@@ -208,9 +234,7 @@ void node_stop(struct node *n)
 	node_status_stop(n);
 	services_stop(n->services);
 	n->services = NULL;
-	store_watch_free(n->pod_watch);
-	store_watch_free(n->configmap_watch);
-	store_watch_free(n->secret_watch);
+	unwatch_all(n);
 	if (n->sweeper)
 		child_abandon(n->sweeper);
 	list_foreach (&n->pods, p, struct pod, link) {

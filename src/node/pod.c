@@ -167,6 +167,14 @@ static bool is_terminal(const char *phase)
 	return streq(phase, "Succeeded") || streq(phase, "Failed");
 }
 
+/* A pod that has ended goes on to show the address it had. */
+static const char *shown_ip(const struct pod *p, char buf[static INET_ADDRSTRLEN])
+{
+	const char *ip = pod_ip_text(p, buf);
+
+	return *ip || p->state < POD_STOPPING ? ip : json_str(pod_json(p), "status.podIP", "");
+}
+
 static json_t *make_status(const struct pod *p)
 {
 	const struct ctr_facts **ctrs = xcalloc(p->n_ctrs + 1, sizeof(*ctrs));
@@ -177,7 +185,7 @@ static json_t *make_status(const struct pod *p)
 		.n_ctrs = p->n_ctrs,
 		.runtime = runtime_name(p->node->parts.runtime),
 		.host_ip = p->node->host_ip,
-		.pod_ip = pod_ip_text(p, ip),
+		.pod_ip = shown_ip(p, ip),
 		.sandbox_ready = p->sandbox_ready,
 		.terminal = pod_goal(p) == GOAL_END ||
 			    (pod_goal(p) == GOAL_DELETE && p->state > POD_STOPPING),

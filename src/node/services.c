@@ -384,21 +384,40 @@ static bool on_change(void *arg, const struct store_event *ev UNUSED)
 	return true;
 }
 
+static int watch(struct services *s, struct err *err);
+
+/* Fell behind the history: every update reads everything, so a new watch is all it takes. */
+static void on_lost(void *arg)
+{
+	auto_err err = {0};
+
+	if (watch(arg, &err) < 0)
+		log_error("services: %s", err_message(&err));
+}
+
+static int watch(struct services *s, struct err *err)
+{
+	struct store *store = s->node->store;
+	uint64_t rev = store_rev(store);
+
+	store_watch_free(s->services);
+	store_watch_free(s->slices);
+	s->services = store_watch_new(store, &kind_service, rev, on_change, on_lost, s, err);
+	s->slices = store_watch_new(store, &kind_endpointslice, rev, on_change, on_lost, s, err);
+	services_dirty(s);
+	return s->services && s->slices ? 0 : -EINVAL;
+}
+
 struct services *services_start(struct node *n, struct err *err)
 {
 	struct services *s = xnew(struct services);
-	uint64_t rev = store_rev(n->store);
 
 	s->node = n;
 	s->timer = timer_new(n->loop, update, s);
-	s->services = store_watch_new(n->store, &kind_service, rev, on_change, NULL, s, err);
-	s->slices = store_watch_new(n->store, &kind_endpointslice, rev, on_change, NULL, s, err);
-	if (!s->services || !s->slices) {
-		services_stop(s);
-		return NULL;
-	}
-	services_dirty(s);
-	return s;
+	if (watch(s, err) == 0)
+		return s;
+	services_stop(s);
+	return NULL;
 }
 
 static void free_trouble(struct services *s)
