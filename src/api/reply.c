@@ -219,7 +219,8 @@ static void complete(struct call *c, struct err *err)
 			err_about(err, k->plural, k->group, c->target.name);
 		break;
 	case ERR_INVALID:
-		if (k)
+		/* Without causes it is the request that is invalid (a failed JSON patch test). */
+		if (k && err->n_causes)
 			err_about(err, k->kind, k->group, c->target.name);
 		break;
 	case ERR_UNKNOWN:
