@@ -29,6 +29,8 @@ struct http_server_config {
 	void (*on_request)(void *arg, struct http_request *req);
 	/* Asked after the headers: true: the body is not collected, on_body gets the pieces. NULL: never. */
 	bool (*is_streaming)(void *arg, const struct http_request *req);
+	/* Answers 413 in place of our line of text. May be NULL. */
+	void (*on_too_large)(void *arg, struct http_request *req);
 	void *arg;
 };
 struct http_server *http_server_new(struct loop *loop, const struct http_server_config *config,

@@ -2,7 +2,8 @@
 /* The module: listeners, and the way of every request from its arrival to its handler. */
 #include "internal.h"
 
-#include <sys/stat.h>
+/* What upstream takes: 3 MiB. */
+#define BODY_MAX (3u * 1024 * 1024)
 
 /* ---- calls ------------------------------------------------------------------------------- */
 
@@ -132,6 +133,14 @@ static void on_request(void *arg, struct http_request *req)
 	c->route->handle(c);
 }
 
+static void on_too_large(void *arg, struct http_request *req)
+{
+	struct api *a = arg;
+
+	call_reply_error(call_new(a, req), ERR_REQUEST_TOO_LARGE,
+			 "Request entity too large: limit is %u", BODY_MAX);
+}
+
 /* Asked before the user is known to be allowed: the handler refuses without reading then. */
 static bool is_streaming(void *arg UNUSED, const struct http_request *req)
 {
@@ -212,6 +221,8 @@ static int listen_local(struct api *a, struct err *err)
 		.listen.unix_mode = 0660,
 		.on_request = on_request,
 		.is_streaming = is_streaming,
+		.on_too_large = on_too_large,
+		.max_body = BODY_MAX,
 		.arg = a,
 	};
 
@@ -241,8 +252,11 @@ static int listen_secure(struct api *a, struct err *err)
 	auto_free char *key = path_join(a->config.pki_dir, "server.key");
 	auto_free char *ca = path_join(a->config.pki_dir, "ca.crt");
 	struct tls_config t = {.server = true, .cert_file = cert, .key_file = key, .ca_file = ca};
-	struct http_server_config c = {
-		.on_request = on_request, .is_streaming = is_streaming, .arg = a};
+	struct http_server_config c = {.on_request = on_request,
+				       .is_streaming = is_streaming,
+				       .on_too_large = on_too_large,
+				       .max_body = BODY_MAX,
+				       .arg = a};
 
 	if (addr_parse(a->config.listen, &c.listen.addr) < 0)
 		return err_set(err, ERR_BAD_REQUEST, "malformed listen address %s",

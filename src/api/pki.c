@@ -181,46 +181,59 @@ static int pair_make(const struct want *w, const struct pair *ca, struct pair *r
 	return 0;
 }
 
-/* The subjectAltName of a certificate as text, to see whether it still names this node. */
-static char *cert_names(X509 *cert)
+/* A subjectAltName extension as text; caller frees. */
+static char *names_text(X509_EXTENSION *e)
 {
 	BIO *bio auto_clean(bio) = BIO_new(BIO_s_mem());
-	int at = X509_get_ext_by_NID(cert, NID_subject_alt_name, -1);
 	char *data;
 
-	if (at < 0 || !bio || !X509V3_EXT_print(bio, X509_get_ext(cert, at), 0, 0))
+	if (!e || !bio || !X509V3_EXT_print(bio, e, 0, 0))
 		return xstrdup("");
 	long len = BIO_get_mem_data(bio, &data);
 
 	return xstrndup(data, (size_t)len);
 }
 
+/* Whether the certificate still has the names that are wanted: the node may have got another. */
+static bool names_match(X509 *cert, const char *names)
+{
+	int at = X509_get_ext_by_NID(cert, NID_subject_alt_name, -1);
+	X509V3_CTX ctx;
+
+	X509V3_set_ctx_nodb(&ctx);
+	X509V3_set_ctx(&ctx, NULL, NULL, NULL, NULL, 0);
+	X509_EXTENSION *want =
+		names ? X509V3_EXT_conf_nid(NULL, &ctx, NID_subject_alt_name, names) : NULL;
+	auto_free char *a = names_text(at < 0 ? NULL : X509_get_ext(cert, at));
+	auto_free char *b = names_text(want);
+
+	X509_EXTENSION_free(want);
+	return streq(a, b);
+}
+
 /* Whether the pair on disk is one that ca signed for these names. */
-static bool pair_usable(const char *dir, const struct want *w, const struct pair *ca,
-			const struct pair *fresh)
+static bool pair_usable(const char *dir, const struct want *w, const struct pair *ca)
 {
 	auto_pair old = {0};
+	bool good = pair_read(dir, w->file, &old) &&
+		    X509_verify(old.cert, X509_get0_pubkey(ca->cert)) == 1 &&
+		    names_match(old.cert, w->names);
 
-	if (!pair_read(dir, w->file, &old) ||
-	    X509_verify(old.cert, X509_get0_pubkey(ca->cert)) != 1) {
-		ERR_clear_error();
-		return false;
-	}
-	auto_free char *a = cert_names(old.cert), *b = cert_names(fresh->cert);
-
-	return streq(a, b);
+	ERR_clear_error();
+	return good;
 }
 
 static int leaf_prepare(const char *dir, const struct want *w, const struct pair *ca,
 			struct err *err)
 {
 	auto_pair fresh = {0};
+
+	if (pair_usable(dir, w, ca))
+		return 0;
+	log_info("api: making certificate %s/%s.crt", dir, w->file);
 	int rc = pair_make(w, ca, &fresh, err);
 
-	if (rc < 0 || pair_usable(dir, w, ca, &fresh))
-		return rc;
-	log_info("api: making certificate %s/%s.crt", dir, w->file);
-	return pair_write(dir, w->file, &fresh, err);
+	return rc < 0 ? rc : pair_write(dir, w->file, &fresh, err);
 }
 
 static int ca_prepare(const char *dir, struct pair *ret, struct err *err)

@@ -444,6 +444,12 @@ static bool handle_expect(struct http_conn *c)
 
 static void too_large(struct http_request *r)
 {
+	const struct http_server_config *config = &r->conn->server->config;
+
+	if (config->on_too_large) {
+		config->on_too_large(config->arg, r);
+		return;
+	}
 	auto_free char *text = xasprintf("Request entity too large: limit is %zu",
 					 r->conn->server->config.max_body);
 

@@ -549,6 +549,18 @@ static void test_objects(void **state)
 	expect(f, 405, ask(f, "POST", "/api/v1/configmaps", "{}"));
 }
 
+static void test_too_large(void **state)
+{
+	struct fixture *f = *state;
+	auto_free char *big = xmalloc(4 << 20);
+
+	memset(big, ' ', 4 << 20);
+	expect(f, 413, ask_with(f, "POST", CMS, "application/json", NULL, big, 4 << 20));
+	assert_string_equal(json_str(f->json, "message", ""),
+			    "Request entity too large: limit is 3145728");
+	expect(f, 200, ask(f, "GET", "/healthz", NULL));
+}
+
 static void test_validation(void **state)
 {
 	struct fixture *f = *state;
@@ -907,7 +919,8 @@ static void test_pki_repair(void **state)
 {
 	struct fixture *f = *state;
 	auto_free char *dir = path_join(f->dir, "pki2"), *key = path_join(dir, "server.key");
-	auto_free char *ca = path_join(dir, "ca.crt"), *before = NULL, *after = NULL, *made = NULL;
+	auto_free char *ca = path_join(dir, "ca.crt"), *before = NULL, *after = NULL, *made = NULL,
+		       *same = NULL, *other = NULL;
 	auto_err err = {0};
 	size_t len;
 
@@ -919,6 +932,13 @@ static void test_pki_repair(void **state)
 	assert_string_equal(before, after);
 	assert_int_equal(file_read(key, 10000, &made, &len), 0);
 	assert_true(len > 4);
+	/* What is good stays; another name of the node makes another certificate. */
+	assert_int_equal(pki_prepare(dir, "n", "10.43.0.1", NULL, &err), 0);
+	assert_int_equal(file_read(key, 10000, &same, &len), 0);
+	assert_string_equal(made, same);
+	assert_int_equal(pki_prepare(dir, "other", "10.43.0.1", NULL, &err), 0);
+	assert_int_equal(file_read(key, 10000, &other, &len), 0);
+	assert_string_not_equal(made, other);
 }
 
 /* ---- subresources ------------------------------------------------------------------------ */
@@ -1145,16 +1165,13 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_meta),	      T(test_objects),
-		T(test_validation),   T(test_patches),
-		T(test_apply),	      T(test_lists),
-		T(test_large_list),   T(test_watch),
-		T(test_watch_ends),   T(test_auth),
-		T(test_forbidden),    T(test_pki_repair),
-		T(test_scale),	      T(test_status_and_eviction),
-		T(test_log),	      T(test_exec),
-		T(test_exec_refused), T(test_port_forward),
-		T(test_images),
+		T(test_meta),	      T(test_objects),	  T(test_validation),
+		T(test_too_large),    T(test_patches),	  T(test_apply),
+		T(test_lists),	      T(test_large_list), T(test_watch),
+		T(test_watch_ends),   T(test_auth),	  T(test_forbidden),
+		T(test_pki_repair),   T(test_scale),	  T(test_status_and_eviction),
+		T(test_log),	      T(test_exec),	  T(test_exec_refused),
+		T(test_port_forward), T(test_images),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
