@@ -49,6 +49,7 @@ static int loop_turn(struct daemon *d)
 	loop_deferred(d->loop, DEFERRED_BUDGET_US); /* watches, reconciles */
 	store_flush(d->store);			    /* one batch to the writer */
 	loop_bury(d->loop);			    /* free what was closed */
+	quiet_turn(d->quiet);			    /* count towards the next trim */
 	return r;
 }
 
@@ -77,7 +78,6 @@ static int run(struct daemon *d)
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		handlers[i] = sig_new(d->loop, signals[i].signo, signals[i].fn, d);
 	say_ready(d);
-	malloc_trim(0); /* what only the start needed */
 	while (r == 0 && !d->stopping)
 		r = loop_turn(d);
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)

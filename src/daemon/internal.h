@@ -39,6 +39,7 @@ struct daemon {
 	struct controllers *controllers;
 	struct manifests *manifests;
 	struct notify *notify;
+	struct quiet *quiet;
 	bool stopping; /* leave the loop */
 	bool teardown; /* after `node stop`: take the network down too */
 };
@@ -52,6 +53,11 @@ void parts_stop(struct daemon *d);
 struct notify *notify_new(struct loop *loop);
 void notify_send(const char *state);
 void notify_free(struct notify *n);
+
+/* quiet.c: gives memory back after a burst of work. */
+struct quiet *quiet_new(struct loop *loop);
+void quiet_turn(struct quiet *q); /* once a turn */
+void quiet_free(struct quiet *q);
 
 /* images.c */
 extern const struct api_image_ops daemon_image_ops; /* over struct daemon */

@@ -348,6 +348,17 @@ static void stop_notify(struct daemon *d)
 	notify_free(d->notify);
 }
 
+static int start_quiet(struct daemon *d, struct err *err UNUSED)
+{
+	d->quiet = quiet_new(d->loop);
+	return 0;
+}
+
+static void stop_quiet(struct daemon *d)
+{
+	quiet_free(d->quiet);
+}
+
 struct part {
 	const char *name;
 	int (*start)(struct daemon *d, struct err *err);
@@ -368,6 +379,7 @@ static const struct part parts[] = {
 	{"controllers", start_controllers, stop_controllers},
 	{"manifests", start_manifests, stop_manifests},
 	{"notify", start_notify, stop_notify},
+	{"quiet", start_quiet, stop_quiet},
 };
 
 static void stop_first(struct daemon *d, size_t n)

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory of an idle daemon. After a burst of work the heap is trimmed and program text that only
+ * the burst needed is unmapped from our page tables (madvise(2), MADV_DONTNEED on file mappings
+ * that were never written): what is used again comes back from the page cache by a minor fault.
+ * Costs one timer shot after a burst, nothing while idle.
+ */
+#include "internal.h"
+#include <malloc.h>
+#include <sys/mman.h>
+
+#define QUIET_AFTER_US (5 * USEC_PER_SEC)
+enum { QUIET_TURNS = 2000, SMAPS_LINE = 512 };
+
+struct quiet {
+	struct loop *loop;
+	struct timer *timer;
+	uint64_t turns; /* at the last trim */
+};
+
+struct mapping {
+	unsigned long start, end;
+	bool droppable; /* of a file, not writable */
+};
+
+/* "start-end perms offset dev inode path" (proc(5), smaps) */
+static bool parse_mapping(const char *line, struct mapping *m)
+{
+	char perms[5];
+	unsigned long inode;
+
+	if (sscanf(line, "%lx-%lx %4s %*x %*x:%*x %lu", &m->start, &m->end, perms, &inode) != 4)
+		return false;
+	m->droppable = inode && perms[0] == 'r' && perms[1] == '-' && perms[3] == 'p';
+	return true;
+}
+
+static void drop(const struct mapping *m)
+{
+	if (m->droppable && m->end > m->start)
+		madvise((void *)m->start, m->end - m->start, MADV_DONTNEED); /* best effort */
+}
+
+/* A mapping with private pages (relocations) keeps them: they are in no file. */
+static void drop_clean_text(void)
+{
+	auto_file FILE *f = fopen("/proc/self/smaps", "re");
+	char line[SMAPS_LINE];
+	struct mapping m = {0}, next;
+	unsigned long kb;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (parse_mapping(line, &next)) {
+			drop(&m);
+			m = next;
+		} else if (sscanf(line, "Anonymous: %lu", &kb) == 1 && kb) {
+			m.droppable = false;
+		}
+	}
+	drop(&m);
+}
+
+static void on_quiet(void *arg)
+{
+	struct quiet *q = arg;
+
+	q->turns = loop_turns(q->loop);
+	malloc_trim(0);
+	drop_clean_text();
+}
+
+struct quiet *quiet_new(struct loop *loop)
+{
+	struct quiet *q = xnew(struct quiet);
+
+	q->loop = loop;
+	q->timer = timer_new(loop, on_quiet, q);
+	timer_arm(q->timer, QUIET_AFTER_US);
+	return q;
+}
+
+void quiet_turn(struct quiet *q)
+{
+	if (loop_turns(q->loop) - q->turns >= QUIET_TURNS && !timer_armed(q->timer))
+		timer_arm(q->timer, QUIET_AFTER_US);
+}
+
+void quiet_free(struct quiet *q)
+{
+	if (!q)
+		return;
+	timer_free(q->timer);
+	free(q);
+}
