@@ -211,8 +211,8 @@ int cgroup_create(const struct cgroup_layout *l, const char *path, struct err *e
 
 		if (r < 0)
 			return err_errno(err, -r, "make cgroup %s%s", l->mounts.v[where], path);
-		if (l->mode == CGROUP_V2)
-			break;
+		if (l->mode == CGROUP_V2 && where >= 0)
+			break; /* there is one hierarchy only */
 	}
 	return 0;
 }

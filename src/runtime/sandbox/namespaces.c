@@ -112,6 +112,25 @@ static int share_pid_start(char what[static MESSAGE_MAX])
 	return 0;
 }
 
+/*
+ * "tasks" (cgroup v1) takes a thread that moves itself at once. A move by "cgroup.procs" waits some
+ * 10 ms for a lock of the whole machine: a child waits for it in our place.
+ */
+static int join(const char *file)
+{
+	char self_pid[16];
+	pid_t pid;
+
+	if (!str_ends(file, "/cgroup.procs"))
+		return write_file(file, "0");
+	snprintf(self_pid, sizeof(self_pid), "%d", (int)getpid());
+	if (access(file, W_OK) < 0 || (pid = fork()) < 0)
+		return -1;
+	if (pid == 0)
+		_exit(write_file(file, self_pid) < 0);
+	return 0; /* reaped with the other strangers */
+}
+
 int namespaces_enter(const struct options *o, char what[static MESSAGE_MAX])
 {
 	int flags = CLONE_NEWNS | (o->net ? CLONE_NEWNET : 0) | (o->ipc ? CLONE_NEWIPC : 0) |
@@ -119,7 +138,7 @@ int namespaces_enter(const struct options *o, char what[static MESSAGE_MAX])
 
 	/* First of all, so that whatever follows is accounted to the right group. */
 	for (size_t i = 0; o->joins && o->joins[i]; i++)
-		if (write_file(o->joins[i], "0") < 0)
+		if (join(o->joins[i]) < 0)
 			return fail(what, o->joins[i]);
 	if (unshare(flags) < 0)
 		return fail(what, "make namespaces");
