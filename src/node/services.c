@@ -10,6 +10,7 @@
 
 #define SETTLE_US (10 * USEC_PER_MSEC) /* many changes at once make one update */
 #define MAX_HOST_ADDRESSES 16
+#define DNS_PORT 53
 
 struct services {
 	struct node *node;
@@ -119,6 +120,8 @@ static void add_frontend(struct build *b, const struct proxy_frontend *like, str
 {
 	if (port < 1 || port > 65535)
 		return;
+	if (ip.s_addr == b->node->dns_ip.s_addr && port == DNS_PORT)
+		return; /* the responder of the loop listens there itself */
 	b->frontends = xrealloc(b->frontends, b->n_frontends + 1, sizeof(*b->frontends));
 	b->frontends[b->n_frontends] = *like;
 	b->frontends[b->n_frontends++].listen = (struct sockaddr_in){
@@ -478,9 +481,7 @@ void node_on_proxy_trouble(void *node, const char *name, const struct sockaddr_i
 	if (map_get(&n->services->trouble, key))
 		return;
 	map_put(&n->services->trouble, key, xstrdup(key));
-	log_warn("service %s: cannot listen on %s:%u: %s", name, ip, ntohs(listen->sin_port), why);
 	if (o)
 		registry_event(n->parts.registry, o, NULL, "Warning", "FailedToListen", "coracled",
-			       "cannot listen on %s:%u/%s: %s", ip, ntohs(listen->sin_port),
-			       protocol == IPPROTO_UDP ? "UDP" : "TCP", why);
+			       "%s", why);
 }
