@@ -30,9 +30,26 @@ static json_t *endpoint_of(const json_t *svc, const struct object *pod)
 	return e;
 }
 
-/* Collected as an object from the text of the ports to {ports, endpoints}. */
-static void add_to_group(json_t *groups, json_t *ports, json_t *endpoint)
+/* As the API fills them in, so that they compare equal to those of a slice that is there. */
+static json_t *named_ports(const json_t *ports)
 {
+	json_t *all = json_deep_copy(ports), *p;
+	size_t i;
+
+	json_array_foreach(all, i, p)
+	{
+		if (!json_object_get(p, "name"))
+			json_put_str(p, "name", "");
+		if (!json_object_get(p, "protocol"))
+			json_put_str(p, "protocol", "TCP");
+	}
+	return all;
+}
+
+/* Collected as an object from the text of the ports to {ports, endpoints}. */
+static void add_to_group(json_t *groups, const json_t *given, json_t *endpoint)
+{
+	json_auto_t *ports = named_ports(given);
 	auto_free char *key = json_text(ports, NULL);
 	json_t *group = json_object_get(groups, key);
 
@@ -164,7 +181,7 @@ static void slices_find(struct controller *c, const struct object *svc, const ch
 	}
 }
 
-/* Takes one with these ports, or any when none has them. */
+/* Takes one with these ports; NULL when none has them. */
 static const struct object *slices_take(struct slices *s, const json_t *ports)
 {
 	size_t at = s->n;
