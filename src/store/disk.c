@@ -15,7 +15,8 @@
  * from its start: no new blocks, so one flush per commit. doc/decisions/store.md has the figures.
  */
 #define CHECKPOINT_PAGES 512
-#define PAGE_SIZE 4096 /* SQLite's default, set all the same */
+#define CHECKPOINT_PAGES_VOLATILE 64 /* that log is memory, and costs no flush */
+#define PAGE_SIZE 4096		     /* SQLite's default, set all the same */
 #define TEXT_SEED 2166136261U
 
 static const char schema[] =
@@ -177,7 +178,7 @@ int disk_open(struct disk *d, const char *path, bool durable, struct err *err)
 	if (r == 0)
 		r = exec(d,
 			 durable ? "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=4194304;"
-				 : "PRAGMA synchronous=OFF; PRAGMA journal_size_limit=1048576;",
+				 : "PRAGMA synchronous=OFF; PRAGMA journal_size_limit=524288;",
 			 err);
 	if (r == 0 && !is_new)
 		r = check(d, err);
@@ -359,7 +360,7 @@ void disk_rollback(struct disk *d)
 
 void disk_rest(struct disk *d)
 {
-	if (d->wal_pages >= CHECKPOINT_PAGES) {
+	if (d->wal_pages >= (d->durable ? CHECKPOINT_PAGES : CHECKPOINT_PAGES_VOLATILE)) {
 		int rc = sqlite3_wal_checkpoint_v2(d->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
 						   NULL);
 

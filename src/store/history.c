@@ -87,9 +87,14 @@ void history_add(struct store *s, enum store_event_type type, const struct objec
 	h->bytes += change_size(c);
 	while (h->bytes > h->max_bytes && h->next - h->first > 1)
 		forget_first(s);
-	list_foreach (&s->watches, w, struct store_watch, node)
-		if (!w->paused && !w->lost && concerns(w, c))
+	list_foreach (&s->watches, w, struct store_watch, node) {
+		if (!concerns(w, c)) {
+			if (w->cursor == h->next - 1) /* it is up to date and stays so */
+				w->cursor = h->next;
+		} else if (!w->paused && !w->lost) {
 			work_queue(s->loop, &w->work);
+		}
+	}
 	store_touch(s);
 }
 
