@@ -13,6 +13,7 @@
 #define CORACLE_HTTP_H
 
 #include <coracle/base.h>
+#include <coracle/json.h>
 #include <coracle/loop.h>
 
 /* ---- server ----------------------------------------------------------------------------- */
@@ -29,6 +30,9 @@ struct http_server_config {
 	void (*on_request)(void *arg, struct http_request *req);
 	/* Asked after the headers: true: the body is not collected, on_body gets the pieces. NULL: never. */
 	bool (*is_streaming)(void *arg, const struct http_request *req);
+	/* Asked after the headers of a request with a body: how much of it to take, at most max_body.
+	 * Strangers get less: what they send is held before anybody looks at it. NULL: max_body. */
+	size_t (*body_limit)(void *arg, const struct http_request *req);
 	/* Answers 413 in place of our line of text. May be NULL. */
 	void (*on_too_large)(void *arg, struct http_request *req);
 	void *arg;
@@ -37,6 +41,8 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
 				    struct err *err);
 int http_server_addr(const struct http_server *s, struct addr *ret);
 void http_server_free(struct http_server *s); /* closes its connections */
+/* One row a connection, for `coracle show`. */
+void http_server_show(const struct http_server *s, json_t *rows);
 
 const char *http_method(const struct http_request *r);
 const char *http_path(const struct http_request *r);  /* undecoded, without query */

@@ -4,6 +4,9 @@
 
 /* What upstream takes: 3 MiB. */
 #define BODY_MAX (3u * 1024 * 1024)
+/* What anybody else may send before he is refused; the reviews of oneself are smaller. */
+#define STRANGER_BODY_MAX (64u * 1024)
+#define CONNECTIONS_MAX 512
 
 /* ---- calls ------------------------------------------------------------------------------- */
 
@@ -44,6 +47,7 @@ static struct call *call_new(struct api *a, struct http_request *req)
 
 	c->api = a;
 	c->req = req;
+	c->verb = "none";
 	c->since = loop_now(a->loop);
 	list_add_tail(&a->calls, &c->node);
 	http_request_on_gone(req, on_request_gone, c);
@@ -61,7 +65,7 @@ static void forbid(struct call *c)
 
 	if (*c->route->path != '@' || !k) {
 		call_reply_error(c, ERR_FORBIDDEN, "forbidden: User \"%s\" cannot %s path \"%s\"",
-				 c->user.name, c->route->verb, http_path(c->req));
+				 c->user.name, c->verb, http_path(c->req));
 		return;
 	}
 	where = c->target.ns ? xasprintf("in the namespace \"%s\"", c->target.ns)
@@ -71,8 +75,8 @@ static void forbid(struct call *c)
 
 	err_set(&err, ERR_FORBIDDEN,
 		"%s%s is forbidden: User \"%s\" cannot %s resource \"%s%s\" in API group \"%s\" %s",
-		kind_resource(k, res), about, c->user.name, c->route->verb, k->plural, sub,
-		k->group, where);
+		kind_resource(k, res), about, c->user.name, c->verb, k->plural, sub, k->group,
+		where);
 	call_reply_err(c, &err);
 }
 
@@ -122,23 +126,39 @@ static void on_request(void *arg, struct http_request *req)
 		route_failed(c, found);
 		return;
 	}
+	bool object = *c->route->path == '@';
+
+	c->verb = object && call_bool(c, "watch") ? "watch" : c->route->verb;
 	log_debug("api: %s %s %s", c->user.name, http_method(req), http_path(req));
 	if (!permitted(c)) {
 		forbid(c);
 		return;
 	}
-	bool object = *c->route->path == '@';
-
 	c->accept = accept_parse(req, object ? ACCEPT_OBJECT : ACCEPT_PLAIN);
 	c->route->handle(c);
 }
 
+static size_t body_limit(void *arg, const struct http_request *req)
+{
+	struct user user;
+
+	auth_user(arg, req, &user);
+	size_t limit = user.admin ? BODY_MAX : STRANGER_BODY_MAX;
+
+	user_done(&user);
+	return limit;
+}
+
 static void on_too_large(void *arg, struct http_request *req)
 {
-	struct api *a = arg;
+	struct call *c = call_new(arg, req);
 
-	call_reply_error(call_new(a, req), ERR_REQUEST_TOO_LARGE,
-			 "Request entity too large: limit is %u", BODY_MAX);
+	auth_user(arg, req, &c->user);
+	if (c->user.anonymous)
+		call_reply_error(c, ERR_UNAUTHORIZED, "Unauthorized");
+	else
+		call_reply_error(c, ERR_REQUEST_TOO_LARGE, "Request entity too large: limit is %u",
+				 c->user.admin ? BODY_MAX : STRANGER_BODY_MAX);
 }
 
 /* Asked before the user is known to be allowed: the handler refuses without reading then. */
@@ -181,7 +201,7 @@ static void show_requests(void *arg, json_t *rows)
 	list_foreach (&a->calls, c, struct call, node) {
 		json_t *row = json_object();
 
-		json_put_str(row, "verb", c->route ? c->route->verb : "");
+		json_put_str(row, "verb", c->verb);
 		json_put_str(row, "path", c->req ? http_path(c->req) : "(client gone)");
 		json_put_str(row, "user", c->user.name ? c->user.name : "");
 		json_put_int(row, "seconds",
@@ -189,6 +209,16 @@ static void show_requests(void *arg, json_t *rows)
 		json_put_int(row, "backlog", c->req ? (int64_t)http_respond_backlog(c->req) : 0);
 		json_array_append_new(rows, row);
 	}
+}
+
+static void show_connections(void *arg, json_t *rows)
+{
+	struct api *a = arg;
+
+	if (a->local)
+		http_server_show(a->local, rows);
+	if (a->secure)
+		http_server_show(a->secure, rows);
 }
 
 /* ---- starting and stopping --------------------------------------------------------------- */
@@ -223,6 +253,8 @@ static int listen_local(struct api *a, struct err *err)
 		.is_streaming = is_streaming,
 		.on_too_large = on_too_large,
 		.max_body = BODY_MAX,
+		.body_limit = body_limit,
+		.max_connections = CONNECTIONS_MAX,
 		.arg = a,
 	};
 
@@ -256,6 +288,8 @@ static int listen_secure(struct api *a, struct err *err)
 				       .is_streaming = is_streaming,
 				       .on_too_large = on_too_large,
 				       .max_body = BODY_MAX,
+				       .body_limit = body_limit,
+				       .max_connections = CONNECTIONS_MAX,
 				       .arg = a};
 
 	if (addr_parse(a->config.listen, &c.listen.addr) < 0)
@@ -297,6 +331,7 @@ struct api *api_new(struct loop *loop, struct registry *registry, const struct a
 	list_init(&a->sessions);
 	config_copy(&a->config, config);
 	show_register("requests", show_requests, a);
+	show_register("connections", show_connections, a);
 	if (start(a, err) < 0) {
 		err_wrap(err, -EIO, "cannot start the API");
 		api_free(a);
@@ -327,6 +362,7 @@ void api_free(struct api *a)
 	if (!a)
 		return;
 	show_unregister("requests");
+	show_unregister("connections");
 	http_server_free(a->local);
 	http_server_free(a->secure);
 	list_foreach (&a->sessions, s, struct api_session, node)

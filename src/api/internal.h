@@ -86,6 +86,7 @@ struct call {
 	struct api *api;
 	struct http_request *req; /* NULL: the client has gone */
 	const struct route *route;
+	const char *verb; /* the route's, or "watch" */
 	struct target target;
 	struct user user;
 	struct accept accept;

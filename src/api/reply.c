@@ -23,7 +23,7 @@ static void add_warnings(struct call *c)
 
 static void before_answer(struct call *c, int code)
 {
-	api_count(c->api, c->route ? c->route->verb : "none", code);
+	api_count(c->api, c->verb, code);
 	add_warnings(c);
 	http_respond_header(c->req, "Cache-Control", "no-cache, private");
 }
@@ -84,7 +84,7 @@ void call_end(struct call *c)
 
 struct stream *call_upgrade(struct call *c, const char *protocol)
 {
-	api_count(c->api, c->route->verb, 101);
+	api_count(c->api, c->verb, 101);
 	struct stream *s = http_upgrade(c->req, protocol);
 
 	call_forget(c);

@@ -35,6 +35,7 @@ struct http_request {
 	const char *path, *query;
 	char *target; /* owned: path NUL query */
 	struct strbuf body;
+	size_t max_body;
 	struct strbuf headers; /* of the answer */
 	void (*on_gone)(void *arg);
 	void *gone_arg;
@@ -61,6 +62,9 @@ struct http_conn {
 	struct http_request *req; /* in service, or NULL */
 	struct timer *timer;	  /* idle, stalled body, linger */
 	struct work more;	  /* look at the input again */
+	struct addr peer;
+	mono_t since;
+	uint64_t served; /* requests */
 	bool close_after;
 	bool closed;
 };
@@ -422,6 +426,7 @@ static void dispatch(struct http_request *r)
 	if (r->dispatched)
 		return;
 	r->dispatched = true;
+	r->conn->served++;
 	timer_disarm(r->conn->timer);
 	r->conn->server->config.on_request(r->conn->server->config.arg, r);
 }
@@ -450,8 +455,7 @@ static void too_large(struct http_request *r)
 		config->on_too_large(config->arg, r);
 		return;
 	}
-	auto_free char *text = xasprintf("Request entity too large: limit is %zu",
-					 r->conn->server->config.max_body);
+	auto_free char *text = xasprintf("Request entity too large: limit is %zu", r->max_body);
 
 	http_respond(r, 413, "text/plain; charset=utf-8", text, strlen(text));
 }
@@ -471,8 +475,11 @@ static void conn_head(struct http_conn *c)
 	}
 	r->streaming = s->config.is_streaming && s->config.is_streaming(s->config.arg, r);
 	r->body_done = !r->streaming && c->parser.state == HTTP_COMPLETE;
+	r->max_body = s->config.max_body;
+	if (!r->streaming && !r->body_done && s->config.body_limit)
+		r->max_body = s->config.body_limit(s->config.arg, r);
 	if (!r->streaming && !r->body_done && c->parser.length != UINT64_MAX &&
-	    c->parser.length > s->config.max_body) {
+	    c->parser.length > r->max_body) {
 		too_large(r);
 		return;
 	}
@@ -493,7 +500,7 @@ static void conn_body(struct http_conn *c, const char *body, size_t len)
 			r->on_body(r->body_arg, body, len);
 		return;
 	}
-	if (r->body.len + len > c->server->config.max_body) {
+	if (r->body.len + len > r->max_body) {
 		too_large(r);
 		return;
 	}
@@ -672,6 +679,8 @@ static void on_accept(void *arg, int fd, const struct addr *peer)
 
 	keep_alive_probes(fd, peer);
 	c->server = s;
+	c->peer = *peer;
+	c->since = loop_now(s->loop);
 	http_parser_init(&c->parser, false);
 	work_init(&c->more, conn_input, c);
 	c->timer = timer_new(s->loop, conn_timeout, c);
@@ -710,6 +719,25 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
 int http_server_addr(const struct http_server *s, struct addr *ret)
 {
 	return listener_addr(s->listener, ret);
+}
+
+void http_server_show(const struct http_server *s, json_t *rows)
+{
+	char peer[ADDR_TEXT_MAX];
+	mono_t now = loop_now(s->loop);
+
+	list_foreach ((struct list *)(uintptr_t)&s->conns, c, struct http_conn, node) {
+		json_t *row = json_object();
+		bool local = c->peer.ss.ss_family == AF_UNIX;
+
+		json_put_str(row, "peer", local ? "unix" : addr_format(peer, &c->peer));
+		json_put_bool(row, "tls", s->tls != NULL);
+		json_put_int(row, "seconds", (int64_t)(mono_sub(now, c->since) / USEC_PER_SEC));
+		json_put_int(row, "requests", (int64_t)c->served);
+		json_put_bool(row, "busy", c->req != NULL);
+		json_put_int(row, "backlog", (int64_t)stream_out_len(c->stream));
+		json_array_append_new(rows, row);
+	}
 }
 
 void http_server_free(struct http_server *s)

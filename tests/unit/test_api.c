@@ -489,6 +489,7 @@ static void test_meta(void **state)
 					    "/coracle/v1/show",
 					    "/coracle/v1/version",
 					    "/coracle/v1/show/requests",
+					    "/coracle/v1/show/connections",
 					    "/coracle/v1/images",
 					    "/coracle/v1/kubeconfig"};
 
