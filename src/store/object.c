@@ -4,8 +4,8 @@
 #include <inttypes.h>
 
 /* A parsed text takes about this many times its length in jansson's nodes. */
-#define PARSED_FACTOR 10
-#define CACHE_MAX_COST (1536 * 1024)
+#define PARSED_FACTOR 7
+#define CACHE_MAX_COST (3U << 20)
 
 struct stored *stored_new(struct store *s, const struct object_parts *p, int64_t id, unsigned flags)
 {
