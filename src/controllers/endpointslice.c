@@ -30,26 +30,29 @@ static json_t *endpoint_of(const json_t *svc, const struct object *pod)
 	return e;
 }
 
-/* As the API fills them in, so that they compare equal to those of a slice that is there. */
-static json_t *named_ports(const json_t *ports)
+/* As they are stored: with every default, so that a slice made from them is found again by them. */
+static json_t *stored_ports(const json_t *ports)
 {
-	json_t *all = json_deep_copy(ports), *p;
+	json_t *list = json_array(), *p;
 	size_t i;
 
-	json_array_foreach(all, i, p)
+	json_array_foreach(ports, i, p)
 	{
-		if (!json_object_get(p, "name"))
-			json_put_str(p, "name", "");
-		if (!json_object_get(p, "protocol"))
-			json_put_str(p, "protocol", "TCP");
+		json_t *copy = json_copy(p);
+
+		if (!json_object_get(copy, "name"))
+			json_put_str(copy, "name", "");
+		if (!json_object_get(copy, "protocol"))
+			json_put_str(copy, "protocol", "TCP");
+		json_array_append_new(list, copy);
 	}
-	return all;
+	return list;
 }
 
 /* Collected as an object from the text of the ports to {ports, endpoints}. */
 static void add_to_group(json_t *groups, const json_t *given, json_t *endpoint)
 {
-	json_auto_t *ports = named_ports(given);
+	json_auto_t *ports = stored_ports(given);
 	auto_free char *key = json_text(ports, NULL);
 	json_t *group = json_object_get(groups, key);
 
@@ -85,7 +88,6 @@ static json_t *groups_of_pods(struct controller *c, const struct object *svc)
 
 static void mirror_addresses(json_t *groups, const json_t *subset, const char *list, bool ready)
 {
-	json_auto_t *empty = json_array();
 	json_t *ports = json_object_get(subset, "ports"), *a;
 	size_t i;
 
@@ -98,7 +100,7 @@ static void mirror_addresses(json_t *groups, const json_t *subset, const char *l
 		for (size_t k = 0; k < ARRAY_SIZE(kept); k++)
 			if (json_object_get(a, kept[k]))
 				json_object_set(e, kept[k], json_object_get(a, kept[k]));
-		add_to_group(groups, ports ? ports : empty, e);
+		add_to_group(groups, ports, e);
 	}
 }
 
@@ -181,7 +183,7 @@ static void slices_find(struct controller *c, const struct object *svc, const ch
 	}
 }
 
-/* Takes one with these ports; NULL when none has them. */
+/* Takes one with these ports, or any when none has them. */
 static const struct object *slices_take(struct slices *s, const json_t *ports)
 {
 	size_t at = s->n;
