@@ -471,7 +471,7 @@ static void pod_run(void *arg)
 		p->wake_us = 0;
 		before = p->state;
 		states[before].step(p);
-		if (p->state == POD_GONE && (p->removed || p->node->stopping)) {
+		if (before == POD_GONE && (p->removed || p->node->stopping)) {
 			node_forget(p);
 			return;
 		}

@@ -432,7 +432,10 @@ static void test_ends(void **state)
 	assert_string_equal(ctr_str(f, "none", "state.terminated.reason"), "StartError");
 	auto_free char *text = logs(f, "ok", false);
 	assert_string_equal(text, "done\n");
+	auto_free char *files = xasprintf("%s/run/pods/%s", dir, meta_uid(pod(f, "ok")));
+	assert_int_equal(access(files, F_OK), 0);
 	delete_pod(f, "ok");
+	wait_for(f, access(files, F_OK) < 0);
 	delete_pod(f, "bad");
 	delete_pod(f, "none");
 }
