@@ -40,6 +40,7 @@ void loop_free(struct loop *loop)
 	loop_bury(loop);
 	/* Callbacks of libevent that were put off hold references to what they are about. */
 	event_base_loop(loop->base, EVLOOP_NONBLOCK);
+	loop_bury(loop); /* what these closed */
 	event_base_free(loop->base);
 	free(loop);
 }
