@@ -5,9 +5,9 @@
  * Purpose: the pod state machine (src/node/pod.c), volumes, environment, images, probes, status;
  * services to proxy frontends and DNS tables; the Node object. The only module that drives the
  * outside world.
- * Lifetime: node_start() after runtime/image/network/proxy/dns exist (they are borrowed): adopts what
- * runs, then follows the store. node_stop() leaves the containers running; node_stop_pods() ends
- * them within their grace periods and calls done.
+ * Lifetime: node_start() after runtime/image/network/proxy/dns exist (they are borrowed): adopts
+ * what runs, then follows the store. node_stop() leaves the containers running; node_stop_pods()
+ * ends them within their grace periods and calls done.
  */
 #ifndef CORACLE_NODE_H
 #define CORACLE_NODE_H
@@ -20,17 +20,17 @@
 #include <coracle/runtime.h>
 
 struct node_config {
-	const char *name;	    /* Node object's name */
-	const char *state_dir;	    /* pods/<uid>/volumes below it */
+	const char *name;      /* Node object's name */
+	const char *state_dir; /* pods/<uid>/volumes below it */
 	const char *run_dir;
-	const char *log_dir;	    /* pod logs: <dir>/<ns>_<name>_<uid>/<container>/<n>.log */
+	const char *log_dir; /* pod logs: <dir>/<ns>_<name>_<uid>/<container>/<n>.log */
 	const char *cluster_domain;
-	const char *resolv_conf;    /* the host's */
-	struct in_addr dns_ip;	    /* for the pods' resolv.conf */
-	struct in_addr api_ip;	    /* default/kubernetes */
-	uint16_t api_port;
+	const char *resolv_conf;     /* the host's */
+	struct in_addr dns_ip;	     /* for the pods' resolv.conf */
+	struct in_addr api_ip;	     /* default/kubernetes */
+	struct sockaddr_in api_addr; /* where the API listens; port 0: nowhere */
 	struct cidr pod_cidr;
-	const char *version;	    /* kubeletVersion */
+	const char *version; /* kubeletVersion */
 };
 /* The parts it drives; all borrowed. */
 struct node_parts {

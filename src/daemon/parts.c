@@ -223,9 +223,20 @@ static void stop_dns(struct daemon *d)
 	dns_free(d->dns);
 }
 
+/* Where the proxy reaches the API; port 0: nowhere. */
+static struct sockaddr_in api_listener(const struct daemon *d)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+
+	if (d->api_addr.len && d->api_addr.ss.ss_family == AF_INET)
+		memcpy(&a, &d->api_addr.ss, sizeof(a));
+	if (a.sin_addr.s_addr == htonl(INADDR_ANY))
+		a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return a;
+}
+
 static int start_node(struct daemon *d, struct err *err)
 {
-	const struct sockaddr_in *in = (const struct sockaddr_in *)&d->api_addr.ss;
 	auto_free char *logs = below(d->o->state_dir, "logs");
 	struct node_config c = {.name = d->o->node_name,
 				.state_dir = d->o->state_dir,
@@ -235,7 +246,7 @@ static int start_node(struct daemon *d, struct err *err)
 				.resolv_conf = d->o->resolv_conf,
 				.dns_ip = d->dns_ip,
 				.api_ip = d->api_ip,
-				.api_port = d->api_addr.len ? ntohs(in->sin_port) : 0,
+				.api_addr = api_listener(d),
 				.pod_cidr = d->node_cidr,
 				.version = CORACLE_KUBERNETES_VERSION};
 	struct node_parts p = {.registry = d->registry,
@@ -310,12 +321,27 @@ static void stop_api(struct daemon *d)
 	api_free(d->api);
 }
 
+/* What the Endpoints of default/kubernetes say; loopback is not allowed there, so it is the
+ * bridge's address then (the node listens there). Caller frees; NULL: none. */
+static char *api_endpoint(const struct daemon *d)
+{
+	struct sockaddr_in a = api_listener(d);
+	char ip[INET_ADDRSTRLEN];
+
+	if (!a.sin_port)
+		return NULL;
+	if (ntohl(a.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET)
+		a.sin_addr = network_gateway(d->network);
+	inet_ntop(AF_INET, &a.sin_addr, ip, sizeof(ip));
+	return xasprintf("%s:%u", ip, ntohs(a.sin_port));
+}
+
 static int start_controllers(struct daemon *d, struct err *err)
 {
+	auto_free char *address = api_endpoint(d);
 	auto_free char *ca = xasprintf("%s/pki/ca.crt", d->o->state_dir);
-	struct controllers_config c = {.node_name = d->o->node_name,
-				       .api_address = d->api_addr.len ? d->o->api_listen : NULL,
-				       .ca_file = ca};
+	struct controllers_config c = {
+		.node_name = d->o->node_name, .api_address = address, .ca_file = ca};
 
 	d->controllers = controllers_start(d->loop, d->registry, &c, err);
 	return d->controllers ? 0 : -EIO;

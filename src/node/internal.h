@@ -263,7 +263,7 @@ struct node {
 	/* configuration, copied */
 	char *name, *state_dir, *run_dir, *log_dir, *cluster_domain, *resolv_conf, *version;
 	struct in_addr dns_ip, api_ip;
-	uint16_t api_port;
+	struct sockaddr_in api_addr; /* port 0: none */
 	struct cidr pod_cidr;
 
 	struct map by_uid; /* struct pod */

@@ -163,7 +163,7 @@ static void copy_config(struct node *n, const struct node_config *c)
 	n->version = xstrdup(c->version);
 	n->dns_ip = c->dns_ip;
 	n->api_ip = c->api_ip;
-	n->api_port = c->api_port;
+	n->api_addr = c->api_addr;
 	n->pod_cidr = c->pod_cidr;
 }
 

@@ -35,11 +35,12 @@ void node_read_capacity(struct node *n)
 {
 	struct in_addr host;
 
+	/* With nothing but `lo`, the bridge is how the node is reached. */
+	if (network_host_addresses(n->parts.network, &host, 1) == 0)
+		host = network_gateway(n->parts.network);
 	n->cpu_milli = sysconf(_SC_NPROCESSORS_ONLN) * 1000;
 	n->memory_bytes = meminfo("MemTotal:");
-	n->host_ip[0] = '\0';
-	if (network_host_addresses(n->parts.network, &host, 1) > 0)
-		inet_ntop(AF_INET, &host, n->host_ip, sizeof(n->host_ip));
+	inet_ntop(AF_INET, &host, n->host_ip, sizeof(n->host_ip));
 }
 
 /* First line of a small file; "" when there is none. Caller frees. */
@@ -126,9 +127,8 @@ static json_t *addresses(const struct node *n)
 {
 	json_t *list = json_array();
 
-	if (*n->host_ip)
-		json_array_append_new(
-			list, json_pack("{s:s, s:s}", "type", "InternalIP", "address", n->host_ip));
+	json_array_append_new(list,
+			      json_pack("{s:s, s:s}", "type", "InternalIP", "address", n->host_ip));
 	json_array_append_new(list,
 			      json_pack("{s:s, s:s}", "type", "Hostname", "address", n->name));
 	return list;

@@ -96,12 +96,32 @@ static void add_backends(struct backends *to, const json_t *slice, int port)
 	}
 }
 
+static bool is_api_service(const json_t *service)
+{
+	return streq(meta_ns(service), "default") && streq(meta_name(service), "kubernetes");
+}
+
+/* Behind default/kubernetes is the API's own listener, which may be on loopback: no address that an
+ * Endpoints object may have. */
+static struct backends api_backends(struct build *b)
+{
+	struct backends one = {.n = 1};
+
+	if (!b->node->api_addr.sin_port)
+		return (struct backends){0};
+	one.v = build_keep(b, xnew(struct proxy_backend));
+	one.v->addr = b->node->api_addr;
+	return one;
+}
+
 static struct backends backends_of(struct build *b, const json_t *service, const json_t *port)
 {
 	struct store_iter it = store_iter(b->node->store, &kind_endpointslice, meta_ns(service));
 	struct backends all = {0};
 	const struct object *o;
 
+	if (is_api_service(service))
+		return api_backends(b);
 	while ((o = store_next(&it))) {
 		const json_t *slice = slice_of(o, meta_name(service));
 		int n = slice ? slice_port(slice, port) : 0;
@@ -225,6 +245,20 @@ static void add_host_ports(struct build *b)
 			json_array_foreach(json_object_get(c, "ports"), j, port)
 				add_host_port(b, p, port);
 	}
+}
+
+/* The Endpoints of default/kubernetes name the bridge's address when the API is on loopback. */
+static void add_api_endpoint(struct build *b)
+{
+	const struct node *n = b->node;
+	struct proxy_frontend f = {.name = "default/kubernetes:endpoint", .protocol = IPPROTO_TCP};
+	struct backends to = api_backends(b);
+
+	if (!to.n || ntohl(n->api_addr.sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
+		return;
+	f.backends = to.v;
+	f.n_backends = to.n;
+	add_frontend(b, &f, network_gateway(n->parts.network), ntohs(n->api_addr.sin_port));
 }
 
 /* ---- DNS ---------------------------------------------------------------------------------- */
@@ -358,6 +392,7 @@ static void build_all(struct build *b)
 		set_ingress(b, o);
 	}
 	add_host_ports(b);
+	add_api_endpoint(b);
 }
 
 static void update(void *arg)
@@ -367,6 +402,8 @@ static void update(void *arg)
 	struct build b = {.node = n};
 
 	b.n_hosts = network_host_addresses(n->parts.network, b.hosts, MAX_HOST_ADDRESSES);
+	if (b.n_hosts == 0)
+		b.hosts[b.n_hosts++] = network_gateway(n->parts.network);
 	build_all(&b);
 	proxy_set(n->parts.proxy, b.frontends, b.n_frontends);
 	dns_set(n->parts.dns, b.dns, b.n_dns);
