@@ -30,7 +30,7 @@ struct upstream {
 	struct timer *timer;
 	size_t outstanding;
 	int n_servers;
-	struct timespec read_at; /* mtime of the resolv.conf that was read */
+	struct stat read; /* the resolv.conf that was read: inode, size, mtime */
 	bool closing;
 };
 
@@ -137,6 +137,12 @@ static int servers_of(struct upstream *u, const char *text, struct strbuf *csv)
 	return n;
 }
 
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
 /* Reads resolv.conf when it is not the one read before (DHCP may write it at any time). */
 static void refresh_servers(struct upstream *u)
 {
@@ -146,12 +152,12 @@ static void refresh_servers(struct upstream *u)
 
 	if (stat(u->dns->resolv_conf, &st) < 0) {
 		u->n_servers = 0;
-		u->read_at = (struct timespec){0};
+		u->read = (struct stat){0};
 		return;
 	}
-	if (st.st_mtim.tv_sec == u->read_at.tv_sec && st.st_mtim.tv_nsec == u->read_at.tv_nsec)
+	if (same_file(&st, &u->read))
 		return;
-	u->read_at = st.st_mtim;
+	u->read = st;
 	u->n_servers = 0;
 	if (file_read(u->dns->resolv_conf, RESOLV_MAX, &text, NULL) < 0)
 		return;

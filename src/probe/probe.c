@@ -13,6 +13,7 @@ struct probe {
 	bool ok;      /* the verdict */
 	bool last;    /* the last result */
 	uint32_t run; /* how often in a row it came */
+	bool judged;  /* a verdict has been given */
 	bool paused, checking, stopped;
 };
 
@@ -30,21 +31,13 @@ static void judge(struct probe *p, bool ok, const char *why)
 	p->last = ok;
 	if (!ok && p->ops->on_failure)
 		p->ops->on_failure(p->arg, why);
-	if (p->stopped || p->ok == ok ||
+	/* A probe that was never good (startup) is told that it has failed, too. */
+	if (p->stopped || (p->ok == ok && (ok || p->judged)) ||
 	    p->run < (ok ? c->success_threshold : c->failure_threshold))
 		return;
 	p->ok = ok;
+	p->judged = true;
 	p->ops->on_verdict(p->arg, ok, why);
-}
-
-/* A failure whose verdict is bad already is told again each time the threshold is reached anew: a
- * liveness probe that starts out good has changed its verdict at the first, so only one that was
- * never good (startup) relies on it. */
-static void repeat_verdict(struct probe *p, const char *why)
-{
-	if (!p->stopped && !p->ok && !p->last && !p->target.config.initially_ok &&
-	    p->run == p->target.config.failure_threshold)
-		p->ops->on_verdict(p->arg, false, why);
 }
 
 static void on_result(void *arg, bool ok, const char *why)
@@ -53,8 +46,6 @@ static void on_result(void *arg, bool ok, const char *why)
 
 	p->checking = false;
 	judge(p, ok, why);
-	if (!ok)
-		repeat_verdict(p, why);
 	schedule(p, p->target.config.period * USEC_PER_SEC);
 }
 
