@@ -60,10 +60,7 @@ style() {
 	step "clang-format" sh -c "cd '$top' && find src include tests contrib -name '*.[ch]' | xargs clang-format --dry-run -Werror"
 	step "builds without warnings with clang" clang_build
 }
-clang_build() {
-	mkdir -p "$top/build/clang" && cd "$top/build/clang" && { [ -f config.status ] || "$top/configure" -q --enable-werror CC=clang; } &&
-		make -s -j"$(nproc)" all
-}
+clang_build() { build_tree "$top/build/clang" --enable-werror CC=clang; }
 
 for suite in ${*:-style unit sanitizers functional}; do
 	echo "== $suite"

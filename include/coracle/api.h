@@ -36,7 +36,8 @@ struct api_exec_options {
 };
 struct api_exec; /* a running exec or attach */
 struct api_exec_ops {
-	/* Descriptors are handed over, -1 where not wanted (tty: `in` is the pty master, out == -1, err == -1). */
+	/* Descriptors are handed over, -1 where not wanted (tty: `in` is the pty master, out == -1,
+	 * err == -1). */
 	void (*on_start)(void *arg, int in, int out, int err);
 	/* The exec is gone. code >= 0: exit code; < 0: never ran, message tells. */
 	void (*on_end)(void *arg, int code, const char *message);
@@ -53,14 +54,15 @@ struct api_node_ops {
 				      const struct api_exec_ops *ops, void *arg, struct err *err);
 	void (*exec_resize)(struct api_exec *e, unsigned short cols, unsigned short rows);
 	void (*exec_cancel)(struct api_exec *e);
-	/* A connected, non-blocking socket to the pod's port in its network namespace, or -errno. */
+	/* A connected, non-blocking socket to the pod's port in its network namespace, or -errno.
+	 */
 	int (*port_connect)(void *node, const char *ns, const char *pod, uint16_t port,
 			    struct err *err);
 };
 /* Images, for `coracle image`: see image.h; the daemon adapts. */
 struct api_image_ops {
-	/* Starts a load of the archive that arrives through fd (read end of a pipe, handed over) or a
-	 * pull of ref; progress lines come as text, then end. Returns a token or NULL + err. */
+	/* Starts a load of the archive that arrives through fd (read end of a pipe, handed over) or
+	 * a pull of ref; progress lines come as text, then end. Returns a token or NULL + err. */
 	void *(*load)(void *images, int fd, void (*on_line)(void *arg, const char *line),
 		      void (*on_end)(void *arg, const struct err *err), void *arg, struct err *err);
 	void *(*pull)(void *images, const char *ref, void (*on_line)(void *arg, const char *line),
@@ -70,13 +72,13 @@ struct api_image_ops {
 	int (*remove)(void *images, const char *ref, struct err *err);
 };
 struct api_config {
-	const char *socket_path;   /* unix socket */
-	gid_t socket_gid;	   /* group `coracle`, or (gid_t)-1 */
-	const char *listen;	   /* "127.0.0.1:6443", or NULL: none */
-	const char *pki_dir;	   /* <state-dir>/pki: made at first start */
+	const char *socket_path; /* unix socket */
+	gid_t socket_gid;	 /* group `coracle`, or (gid_t)-1 */
+	const char *listen;	 /* "127.0.0.1:6443", or NULL: none */
+	const char *pki_dir;	 /* <state-dir>/pki: made at first start */
 	const char *node_name;
-	const char *service_ip;	   /* of default/kubernetes, for the certificate */
-	const char *git_version;   /* "v1.33.0" for clients: the API level we speak */
+	const char *service_ip;	 /* of default/kubernetes, for the certificate */
+	const char *git_version; /* "v1.33.0" for clients: the API level we speak */
 	const struct api_node_ops *node_ops;
 	void *node;
 	const struct api_image_ops *image_ops;

@@ -2,10 +2,10 @@
 /*
  * controllers: wishes become more precise wishes. One file per controller, one table of them.
  *
- * Purpose: each is reconcile(key) over a queue of dirty keys; it reads the store, writes through the
- * registry, never calls another controller and never touches a process. Failures are retried with
- * back-off (5 ms doubling to 1000 s, as client-go's work queue).
- * Lifetime: controllers_start() after the registry; every controller first sees all objects as dirty.
+ * Purpose: each is reconcile(key) over a queue of dirty keys; it reads the store, writes through
+ * the registry, never calls another controller and never touches a process. Failures are retried
+ * with back-off (5 ms doubling to 1000 s, as client-go's work queue). Lifetime: controllers_start()
+ * after the registry; every controller first sees all objects as dirty.
  */
 #ifndef CORACLE_CONTROLLERS_H
 #define CORACLE_CONTROLLERS_H

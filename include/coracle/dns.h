@@ -25,8 +25,8 @@ struct dns_endpoint {
 };
 struct dns_service {
 	const char *ns, *name;
-	struct in_addr cluster_ip;    /* INADDR_ANY: headless or ExternalName */
-	const char *external_name;    /* or NULL */
+	struct in_addr cluster_ip; /* INADDR_ANY: headless or ExternalName */
+	const char *external_name; /* or NULL */
 	const struct dns_port *ports;
 	size_t n_ports;
 	const struct dns_endpoint *endpoints; /* of headless services: the ready ones */
@@ -43,7 +43,7 @@ struct dns *dns_new(struct loop *loop, const struct dns_config *config, struct e
 void dns_free(struct dns *d);
 /* Replaces the whole table; copied. */
 void dns_set(struct dns *d, const struct dns_service *services, size_t n);
-/* Names that resolve: <svc>.<ns>[.svc[.<domain>|.local]]; names without a dot or of other shapes are
- * completed by the pod's search list (resolv.conf), as Kubernetes does. */
+/* Names that resolve: <svc>.<ns>[.svc[.<domain>|.local]]; names without a dot or of other shapes
+ * are completed by the pod's search list (resolv.conf), as Kubernetes does. */
 
 #endif

@@ -3,11 +3,11 @@
  * http: HTTP/1.1 server and client on the loop's streams (RFC 9110, 9112), chunked streaming in
  * both directions, upgrade hand-over, SPDY/3.1 framing.
  *
- * Purpose: messages in, messages out; knows nothing of Kubernetes. The parser is our own push parser
- * (src/http/parse.c, pure, fuzzed): evhttp cannot hand a connection over nor stream a request body.
- * Limits: request line + headers 64 KiB, body as the handler allows, idle connections are closed.
- * Lifetime: http_server_new() per listener; a request object lives until http_respond_end() or its
- * connection breaks (on_gone).
+ * Purpose: messages in, messages out; knows nothing of Kubernetes. The parser is our own push
+ * parser (src/http/parse.c, pure, fuzzed): evhttp cannot hand a connection over nor stream a
+ * request body. Limits: request line + headers 64 KiB, body as the handler allows, idle connections
+ * are closed. Lifetime: http_server_new() per listener; a request object lives until
+ * http_respond_end() or its connection breaks (on_gone).
  */
 #ifndef CORACLE_HTTP_H
 #define CORACLE_HTTP_H
@@ -22,16 +22,18 @@ struct http_server;
 struct http_request;
 struct http_server_config {
 	struct listener_config listen;
-	struct tls *tls;      /* NULL: plain */
-	size_t max_body;      /* 413 beyond it; 0: 3 MiB */
-	uint32_t idle_seconds; /* 0: 120 */
+	struct tls *tls;	  /* NULL: plain */
+	size_t max_body;	  /* 413 beyond it; 0: 3 MiB */
+	uint32_t idle_seconds;	  /* 0: 120 */
 	unsigned max_connections; /* 0: 1024 */
 	/* A whole request (body included unless http_stream_body was asked for by is_streaming). */
 	void (*on_request)(void *arg, struct http_request *req);
-	/* Asked after the headers: true: the body is not collected, on_body gets the pieces. NULL: never. */
+	/* Asked after the headers: true: the body is not collected, on_body gets the pieces. NULL:
+	 * never. */
 	bool (*is_streaming)(void *arg, const struct http_request *req);
-	/* Asked after the headers of a request with a body: how much of it to take, at most max_body.
-	 * Strangers get less: what they send is held before anybody looks at it. NULL: max_body. */
+	/* Asked after the headers of a request with a body: how much of it to take, at most
+	 * max_body. Strangers get less: what they send is held before anybody looks at it. NULL:
+	 * max_body. */
 	size_t (*body_limit)(void *arg, const struct http_request *req);
 	/* Answers 413 in place of our line of text. May be NULL. */
 	void (*on_too_large)(void *arg, struct http_request *req);
@@ -59,7 +61,8 @@ void http_params(const struct http_request *r, const char *name, struct strv *re
 /* Percent-decoding; NULL when malformed or holding NUL. */
 char *http_url_decode(const char *s, size_t len);
 
-/* fn is called when the connection breaks before the answer was finished; the request is then gone. */
+/* fn is called when the connection breaks before the answer was finished; the request is then gone.
+ */
 void http_request_on_gone(struct http_request *r, void (*fn)(void *arg), void *arg);
 /* Body pieces of a streamed request; end: len 0. */
 void http_request_on_body(struct http_request *r,
@@ -70,8 +73,7 @@ void http_request_pause(struct http_request *r, bool pause);
 /* Extra answer header; before http_respond*. */
 void http_respond_header(struct http_request *r, const char *name, const char *value);
 /* Whole answer; ends the request. type may be NULL without a body. */
-void http_respond(struct http_request *r, int code, const char *type, const void *body,
-		  size_t len);
+void http_respond(struct http_request *r, int code, const char *type, const void *body, size_t len);
 /* Same, takes over the malloc'ed body. */
 void http_respond_take(struct http_request *r, int code, const char *type, char *body, size_t len);
 /* Streaming answer (chunked): start, any number of chunks, end. */
@@ -95,8 +97,8 @@ struct http_call_config {
 	struct addr to;
 	struct tls *tls;
 	const char *tls_name;
-	const char *method, *path; /* path with query */
-	const char *host;	   /* Host header */
+	const char *method, *path;  /* path with query */
+	const char *host;	    /* Host header */
 	const char *const *headers; /* name, value, name, value, ..., NULL */
 	const void *body;
 	size_t body_len;
@@ -122,7 +124,8 @@ struct http_call_ops {
 };
 struct http_call *http_call(struct loop *loop, const struct http_call_config *config,
 			    const struct http_call_ops *ops, void *arg, struct err *err);
-const char *http_call_header(const struct http_call *c, const char *name); /* in on_headers/on_done */
+const char *http_call_header(const struct http_call *c,
+			     const char *name); /* in on_headers/on_done */
 /* All values of that name, in order; in on_headers/on_done. */
 void http_call_headers(const struct http_call *c, const char *name, struct strv *ret);
 /* One piece of a streamed body (copied); only after the first on_drain. len 0 ends the body. */
@@ -140,12 +143,13 @@ void http_call_cancel(struct http_call *c);
 struct spdy;
 struct spdy_stream;
 struct spdy_ops {
-	/* The peer opened a stream; headers: NULL-terminated name, value pairs. Accept by returning true. */
+	/* The peer opened a stream; headers: NULL-terminated name, value pairs. Accept by returning
+	 * true. */
 	bool (*on_stream)(void *arg, struct spdy_stream *st, const char *const *headers);
 	void (*on_data)(void *arg, struct spdy_stream *st, const void *data, size_t len);
 	void (*on_fin)(void *arg, struct spdy_stream *st); /* half-closed by the peer */
 	void (*on_reset)(void *arg, struct spdy_stream *st);
-	void (*on_drain)(void *arg); /* output has been sent */
+	void (*on_drain)(void *arg);		      /* output has been sent */
 	void (*on_close)(void *arg, const char *why); /* the session is gone */
 };
 /* Takes the stream. client: we open streams (odd ids), else the peer does. */

@@ -2,12 +2,12 @@
 /*
  * image: the content store and the worker that fills it.
  *
- * Purpose: blobs by digest, unpacked layers by chain id, references by name below <state-dir>/images.
- * All parsing of strangers' bytes (registry answers, archives, layers) happens in the process
- * coracle-image; this module starts it, reads its progress from a pipe and, after it has ended well,
- * reads the small checked result. Layers commit by sync + rename; a damaged or half-written layer is
- * seen and made again.
- * Lifetime: image_store_open(), then requests; calls never block, results come as callbacks.
+ * Purpose: blobs by digest, unpacked layers by chain id, references by name below
+ * <state-dir>/images. All parsing of strangers' bytes (registry answers, archives, layers) happens
+ * in the process coracle-image; this module starts it, reads its progress from a pipe and, after it
+ * has ended well, reads the small checked result. Layers commit by sync + rename; a damaged or
+ * half-written layer is seen and made again. Lifetime: image_store_open(), then requests; calls
+ * never block, results come as callbacks.
  */
 #ifndef CORACLE_IMAGE_H
 #define CORACLE_IMAGE_H
@@ -42,7 +42,8 @@ struct image {
 struct image_store;
 struct image_store *image_store_open(struct loop *loop, const struct image_config *config,
 				     struct err *err);
-void image_store_close(struct image_store *s); /* ends the workers; partial work is kept for resuming */
+void image_store_close(
+	struct image_store *s); /* ends the workers; partial work is kept for resuming */
 
 /* "busybox" -> "docker.io/library/busybox:latest" (distribution reference grammar); -EINVAL.
  * Caller frees. */
@@ -72,12 +73,13 @@ struct image_job_ops {
  * digest mismatch, disk full, hostile archive: each in a sentence of its own. */
 struct image_job *image_pull(struct image_store *s, const char *ref, const struct image_auth *auth,
 			     const struct image_job_ops *ops, void *arg, struct err *err);
-/* docker-archive or OCI archive (plain, gzip, zstd) or OCI layout directory. fd is handed over, or -1
- * with a path. */
+/* docker-archive or OCI archive (plain, gzip, zstd) or OCI layout directory. fd is handed over, or
+ * -1 with a path. */
 struct image_job *image_load(struct image_store *s, const char *path, int fd,
 			     const struct image_job_ops *ops, void *arg, struct err *err);
 void image_job_cancel(struct image_job *j); /* no callback follows */
-/* Loads every archive in dir that was not loaded before (by digest of the file), pins the images. */
+/* Loads every archive in dir that was not loaded before (by digest of the file), pins the images.
+ */
 void image_preload(struct image_store *s, const char *dir, void (*done)(void *arg), void *arg);
 
 #endif

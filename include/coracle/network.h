@@ -24,9 +24,9 @@ int cidr_parse(const char *text, struct cidr *ret) MUST_CHECK;
 bool cidr_contains(const struct cidr *c, struct in_addr a);
 
 struct network_config {
-	const char *bridge;	 /* "coracle0", at most 15 bytes */
-	struct cidr pod_cidr;	 /* 10.42.0.0/16 */
-	struct cidr node_cidr;	 /* this node's slice, e.g. 10.42.0.0/24; the bridge has its .1 */
+	const char *bridge;	  /* "coracle0", at most 15 bytes */
+	struct cidr pod_cidr;	  /* 10.42.0.0/16 */
+	struct cidr node_cidr;	  /* this node's slice, e.g. 10.42.0.0/24; the bridge has its .1 */
 	struct cidr service_cidr; /* AnyIP local route on lo */
 	bool masquerade;
 	int mtu; /* 0: 1500 */
@@ -42,7 +42,8 @@ const char *network_trouble(const struct network *n);
 
 /* Address plan: lowest free address first after the last given one (late re-use). -ENOSPC + err. */
 int network_address_take(struct network *n, struct in_addr *ret, struct err *err) MUST_CHECK;
-int network_address_claim(struct network *n, struct in_addr a) MUST_CHECK; /* on adoption; -EEXIST */
+int network_address_claim(struct network *n,
+			  struct in_addr a) MUST_CHECK; /* on adoption; -EEXIST */
 void network_address_release(struct network *n, struct in_addr a);
 
 /*

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * probe: health checks as loop events: schedule, thresholds, and the tcp, http, exec and grpc checks.
+ * probe: health checks as loop events: schedule, thresholds, and the tcp, http, exec and grpc
+ * checks.
  *
- * Purpose: one prober per probe of a running container, with Kubernetes' semantics (prober/worker.go):
- * every period, the first after initial_delay, a verdict after success/failure threshold equal
- * results. Exec checks are run by the owner (an upward need): run_exec.
- * Lifetime: probe_start() when the container runs, probe_stop() when it ends.
+ * Purpose: one prober per probe of a running container, with Kubernetes' semantics
+ * (prober/worker.go): every period, the first after initial_delay, a verdict after success/failure
+ * threshold equal results. Exec checks are run by the owner (an upward need): run_exec. Lifetime:
+ * probe_start() when the container runs, probe_stop() when it ends.
  */
 #ifndef CORACLE_PROBE_H
 #define CORACLE_PROBE_H
@@ -26,19 +27,21 @@ struct probe_config {
 	const char *host;	 /* http Host header; NULL: the address */
 	const struct probe_header *headers;
 	size_t n_headers;
-	const char *service; /* grpc */
-	const char *const *argv; /* exec */
+	const char *service;			 /* grpc */
+	const char *const *argv;		 /* exec */
 	uint32_t initial_delay, period, timeout; /* seconds */
 	uint32_t success_threshold, failure_threshold;
 	bool initially_ok; /* the verdict before any result */
 };
 struct probe;
 struct probe_ops {
-	/* The verdict changed. why: "HTTP probe failed with statuscode: 500" etc., "" on success. */
+	/* The verdict changed. why: "HTTP probe failed with statuscode: 500" etc., "" on success.
+	 */
 	void (*on_verdict)(void *arg, bool ok, const char *why);
 	/* Every single failed check (for the Unhealthy event). May be NULL. */
 	void (*on_failure)(void *arg, const char *why);
-	/* Start an exec check; answer with probe_exec_done(token, ...). May be NULL without exec probes. */
+	/* Start an exec check; answer with probe_exec_done(token, ...). May be NULL without exec
+	 * probes. */
 	void (*run_exec)(void *arg, struct probe *p, const char *const *argv, uint32_t timeout);
 	/* Give up the running exec check. */
 	void (*cancel_exec)(void *arg, struct probe *p);

@@ -24,7 +24,7 @@ struct proxy_frontend {
 	struct sockaddr_in listen; /* INADDR_ANY for node ports */
 	uint32_t affinity_seconds; /* ClientIP session affinity; 0: none */
 	const struct proxy_backend *backends;
-	size_t n_backends;	   /* 0: connections are refused (reset) */
+	size_t n_backends; /* 0: connections are refused (reset) */
 };
 struct proxy_config {
 	uint32_t udp_idle_seconds; /* 0: 60 */

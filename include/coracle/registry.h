@@ -28,15 +28,15 @@ void registry_free(struct registry *r);
 struct store *registry_store(const struct registry *r);
 
 struct write_options {
-	bool dry_run;		   /* everything but storing; *ret is a detached object */
-	enum store_class storage;  /* default (0): STORE_DURABLE */
-	const char *precondition_uid;  /* or NULL */
-	uint64_t precondition_rev;     /* 0: none */
-	const char *field_manager;     /* or NULL */
+	bool dry_run;		      /* everything but storing; *ret is a detached object */
+	enum store_class storage;     /* default (0): STORE_DURABLE */
+	const char *precondition_uid; /* or NULL */
+	uint64_t precondition_rev;    /* 0: none */
+	const char *field_manager;    /* or NULL */
 	/* delete only */
-	int64_t grace_seconds;	    /* -1: the object's own */
-	const char *propagation;    /* "Background" "Foreground" "Orphan" or NULL */
-	store_done_fn *done;	    /* when durable; may be NULL */
+	int64_t grace_seconds;	 /* -1: the object's own */
+	const char *propagation; /* "Background" "Foreground" "Orphan" or NULL */
+	store_done_fn *done;	 /* when durable; may be NULL */
 	void *done_arg;
 };
 
@@ -53,7 +53,8 @@ int registry_create(struct registry *r, const struct kind *k, const char *ns, js
 int registry_update(struct registry *r, const struct kind *k, const char *subresource,
 		    const char *ns, const char *name, json_t *obj, const struct write_options *o,
 		    const struct object **ret, bool *ret_created, struct err *err) MUST_CHECK;
-/* *ret: the object (still there: graceful or finalizers) or its last state; *ret_gone says which. */
+/* *ret: the object (still there: graceful or finalizers) or its last state; *ret_gone says which.
+ */
 int registry_delete(struct registry *r, const struct kind *k, const char *ns, const char *name,
 		    const struct write_options *o, const struct object **ret, bool *ret_gone,
 		    struct err *err) MUST_CHECK;

@@ -54,8 +54,8 @@ struct sandbox_config {
 	bool host_network, host_pid, host_ipc, share_process_ns;
 	const struct sysctl_spec *sysctls;
 	size_t n_sysctls;
-	const char *log_dir; /* <dir>/<container>/<attempt>.log */
-	const char *qos;     /* "Guaranteed" "Burstable" "BestEffort" */
+	const char *log_dir;	       /* <dir>/<container>/<attempt>.log */
+	const char *qos;	       /* "Guaranteed" "Burstable" "BestEffort" */
 	struct resource_limits limits; /* of the whole pod */
 	/* Opaque to the runtime, kept in the run directory and given back on adoption. */
 	const char *note;
@@ -64,18 +64,18 @@ struct sandbox_config {
 enum process_end { END_EXITED, END_SIGNALED, END_OOM, END_START_FAILED, END_UNKNOWN };
 struct container_exit {
 	enum process_end end;
-	int code;		     /* exit status, or 128+signal */
+	int code; /* exit status, or 128+signal */
 	int signo;
-	struct timespec started_at;  /* wall clock */
+	struct timespec started_at; /* wall clock */
 	struct timespec finished_at;
-	const char *message;	     /* START_FAILED: what the runtime said; else NULL */
+	const char *message; /* START_FAILED: what the runtime said; else NULL */
 };
 
 struct container_config {
-	const char *id;	  /* unique: OCI container id, hex */
-	const char *name; /* container name in the pod */
-	unsigned attempt; /* restart count, names the log file */
-	const char *image_ref; /* for `coracle show` */
+	const char *id;		   /* unique: OCI container id, hex */
+	const char *name;	   /* container name in the pod */
+	unsigned attempt;	   /* restart count, names the log file */
+	const char *image_ref;	   /* for `coracle show` */
 	const char *const *layers; /* lower directories, topmost first, absolute */
 	size_t n_layers;
 	const char *write_dir; /* absolute; upper and work are made below it */
@@ -86,7 +86,8 @@ struct container_config {
 	const uint32_t *groups;
 	size_t n_groups;
 	bool privileged, read_only_root, no_new_privs;
-	const char *const *cap_add, *const *cap_drop; /* NULL-terminated, "NET_ADMIN" or "ALL"; may be NULL */
+	const char *const *cap_add,
+		*const *cap_drop; /* NULL-terminated, "NET_ADMIN" or "ALL"; may be NULL */
 	bool seccomp_unconfined;
 	bool tty, stdin_open, stdin_once;
 	const struct mount_spec *mounts;
@@ -95,7 +96,7 @@ struct container_config {
 	size_t n_devices;
 	struct resource_limits limits;
 	int oom_score_adj;
-	uint64_t log_max_bytes;	 /* size of one log file; one older one is kept; 0: 512 KiB */
+	uint64_t log_max_bytes; /* size of one log file; one older one is kept; 0: 512 KiB */
 };
 
 struct runtime;
@@ -105,7 +106,8 @@ struct sandbox;
 struct sandbox_ops {
 	/* Namespaces are there; netns_fd is borrowed (-1 with host_network). */
 	void (*on_ready)(void *arg, pid_t pid, int netns_fd);
-	/* Could not start (err), or ended (its containers died with it). The sandbox object is gone. */
+	/* Could not start (err), or ended (its containers died with it). The sandbox object is
+	 * gone. */
 	void (*on_gone)(void *arg, const char *why);
 	void (*on_started)(void *arg, const char *id, const char *name, pid_t pid);
 	/* Also for START_FAILED. exit is borrowed. */
@@ -113,7 +115,8 @@ struct sandbox_ops {
 			  const struct container_exit *exit);
 };
 
-struct runtime *runtime_new(struct loop *loop, const struct runtime_config *config, struct err *err);
+struct runtime *runtime_new(struct loop *loop, const struct runtime_config *config,
+			    struct err *err);
 void runtime_free(struct runtime *rt); /* leaves every sandbox running */
 /* "crun" and "1.8.1": for Node.status.nodeInfo.containerRuntimeVersion. */
 const char *runtime_name(const struct runtime *rt);
@@ -163,9 +166,11 @@ struct exec_config {
 };
 struct exec;
 struct exec_ops {
-	/* Descriptors are handed over; -1 where not wanted; with tty all three are the pty (out only). */
+	/* Descriptors are handed over; -1 where not wanted; with tty all three are the pty (out
+	 * only). */
 	void (*on_start)(void *arg, int in, int out, int err);
-	/* The exec object is gone. code: exit status or 128+signal; -errno: it never ran (message). */
+	/* The exec object is gone. code: exit status or 128+signal; -errno: it never ran (message).
+	 */
 	void (*on_end)(void *arg, int code, bool timed_out, const char *message);
 };
 struct exec *container_exec(struct sandbox *s, const char *id, const struct exec_config *config,
@@ -180,9 +185,9 @@ struct exec *container_attach(struct sandbox *s, const char *id, const struct ex
 /* ---- figures ---------------------------------------------------------------------------- */
 
 struct cgroup_stats {
-	uint64_t cpu_us;	/* used since start */
-	uint64_t memory_bytes;	/* charged */
-	uint64_t working_set;	/* without inactive file pages */
+	uint64_t cpu_us;       /* used since start */
+	uint64_t memory_bytes; /* charged */
+	uint64_t working_set;  /* without inactive file pages */
 	uint64_t pids;
 };
 /* Of one container (id) or the pod (id NULL). -ENOENT. Reads v1, v2 and hybrid. */

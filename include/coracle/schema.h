@@ -27,39 +27,40 @@ enum field_type {
 	FIELD_DURATION,
 	FIELD_QUANTITY,
 	FIELD_INT_OR_STRING,
-	FIELD_OBJECT,	 /* ->message */
-	FIELD_RAW,	 /* any JSON: RawExtension, FieldsV1 */
+	FIELD_OBJECT, /* ->message */
+	FIELD_RAW,    /* any JSON: RawExtension, FieldsV1 */
 };
 enum field_list {
-	LIST_NONE,	/* not a list */
-	LIST_ATOMIC,	/* replaced whole */
-	LIST_MAP,	/* merged by key */
-	LIST_SET,	/* merged as a set of scalars */
+	LIST_NONE,	 /* not a list */
+	LIST_ATOMIC,	 /* replaced whole */
+	LIST_MAP,	 /* merged by key */
+	LIST_SET,	 /* merged as a set of scalars */
 	LIST_STRING_MAP, /* a map[string]type */
 };
 enum field_flags {
-	FIELD_POINTER = 1,	  /* explicit zero is kept (Go pointer) */
-	FIELD_ALWAYS = 2,	  /* written even when empty (no omitempty) */
-	FIELD_INLINE = 4,	  /* protobuf sub-message whose fields stand in the parent's JSON */
-	FIELD_RETAIN_KEYS = 8,	  /* patchStrategy retainKeys */
-	FIELD_MAP_ATOMIC = 16,	  /* SSA: struct or map owned as one */
+	FIELD_POINTER = 1,     /* explicit zero is kept (Go pointer) */
+	FIELD_ALWAYS = 2,      /* written even when empty (no omitempty) */
+	FIELD_INLINE = 4,      /* protobuf sub-message whose fields stand in the parent's JSON */
+	FIELD_RETAIN_KEYS = 8, /* patchStrategy retainKeys */
+	FIELD_MAP_ATOMIC = 16, /* SSA: struct or map owned as one */
 	FIELD_REQUIRED = 32,
 	FIELD_IMMUTABLE = 64,
 };
 struct message;
 struct field {
-	const char *name;	      /* JSON name; "" for an inline message */
-	uint16_t number;	      /* protobuf field number */
-	uint8_t type;		      /* enum field_type */
-	uint8_t list;		      /* enum field_list, as server-side apply sees it */
-	uint8_t flags;		      /* enum field_flags */
-	bool smp_merge;		      /* strategic merge: merge (else replace) */
-	const char *smp_key;	      /* its merge key, NULL for primitive lists */
-	const char *ssa_keys;	      /* comma-separated list-map keys, or NULL */
-	const char *dflt;	      /* default as JSON text, or NULL */
-	const char *rule;	      /* simple validation: "enum:A,B" "min:0" "range:1-65535" "dns1123label" ..., or NULL */
+	const char *name;     /* JSON name; "" for an inline message */
+	uint16_t number;      /* protobuf field number */
+	uint8_t type;	      /* enum field_type */
+	uint8_t list;	      /* enum field_list, as server-side apply sees it */
+	uint8_t flags;	      /* enum field_flags */
+	bool smp_merge;	      /* strategic merge: merge (else replace) */
+	const char *smp_key;  /* its merge key, NULL for primitive lists */
+	const char *ssa_keys; /* comma-separated list-map keys, or NULL */
+	const char *dflt;     /* default as JSON text, or NULL */
+	const char *rule; /* simple validation: "enum:A,B" "min:0" "range:1-65535" "dns1123label"
+			     ..., or NULL */
 	const struct message *message; /* for FIELD_OBJECT */
-	const char *doc;	      /* one line in our own words, or NULL */
+	const char *doc;	       /* one line in our own words, or NULL */
 };
 /* One API type. Fields are sorted by JSON name (inline ones first). */
 struct message {
@@ -75,13 +76,19 @@ const struct message *message_find(const char *name);
 /* ---- kinds ------------------------------------------------------------------------------ */
 
 enum kind_verb {
-	VERB_CREATE = 1, VERB_DELETE = 2, VERB_DELETECOLLECTION = 4, VERB_GET = 8, VERB_LIST = 16,
-	VERB_PATCH = 32, VERB_UPDATE = 64, VERB_WATCH = 128,
+	VERB_CREATE = 1,
+	VERB_DELETE = 2,
+	VERB_DELETECOLLECTION = 4,
+	VERB_GET = 8,
+	VERB_LIST = 16,
+	VERB_PATCH = 32,
+	VERB_UPDATE = 64,
+	VERB_WATCH = 128,
 };
 struct subresource {
-	const char *name;	       /* "status", "scale", "log", "exec", ... */
+	const char *name;		    /* "status", "scale", "log", "exec", ... */
 	const char *group, *version, *kind; /* response kind; NULL group: the parent's */
-	unsigned verbs;		       /* enum kind_verb */
+	unsigned verbs;			    /* enum kind_verb */
 };
 struct column {
 	const char *name;   /* "Cluster-IP" */
@@ -91,7 +98,8 @@ struct column {
 	uint8_t priority; /* 1: wide only */
 };
 struct kind;
-/* What is special about a kind. Any may be NULL. Objects are complete (metadata, kind, apiVersion). */
+/* What is special about a kind. Any may be NULL. Objects are complete (metadata, kind, apiVersion).
+ */
 struct kind_ops {
 	/* Defaults that the field table cannot say. old is NULL on create. */
 	void (*set_defaults)(json_t *obj, const json_t *old);
@@ -100,21 +108,22 @@ struct kind_ops {
 	/* Appends the cells of one row to `cells`, one per column. now: wall clock seconds. */
 	void (*cells)(const json_t *obj, time_t now, json_t *cells);
 	/* Value of a field selector label, NULL when the kind has no such label; "" when unset. The
-	 * result is valid until the next call. metadata.name/namespace are handled by the caller. */
+	 * result is valid until the next call. metadata.name/namespace are handled by the caller.
+	 */
 	const char *(*field_label)(const json_t *obj, const char *label);
 };
 struct kind {
 	const char *group; /* "" for core */
 	const char *version;
-	const char *kind;   /* "Deployment" */
+	const char *kind;      /* "Deployment" */
 	const char *list_kind; /* "DeploymentList" */
-	const char *plural; /* "deployments" */
+	const char *plural;    /* "deployments" */
 	const char *singular;
 	const char *short_names; /* comma-separated or NULL */
 	const char *categories;	 /* comma-separated or NULL */
 	bool namespaced;
-	bool has_status;     /* status is only written through /status */
-	bool has_generation; /* generation counts changes of spec */
+	bool has_status;	   /* status is only written through /status */
+	bool has_generation;	   /* generation counts changes of spec */
 	bool unconditional_update; /* PUT without resourceVersion is allowed */
 	bool create_on_update;	   /* PUT on a missing object creates it */
 	const char *name_rule; /* "dns1123subdomain" "dns1123label" "dns1035label" "pathsegment" */
@@ -144,7 +153,8 @@ const struct subresource *kind_subresource(const struct kind *k, const char *nam
 extern const struct kind kind_namespace, kind_node, kind_pod, kind_replicaset, kind_deployment,
 	kind_service, kind_endpoints, kind_endpointslice, kind_configmap, kind_secret,
 	kind_serviceaccount, kind_event;
-/* autoscaling/v1 Scale: a subresource's kind, for Tables alone (no message, not in schema_kinds). */
+/* autoscaling/v1 Scale: a subresource's kind, for Tables alone (no message, not in schema_kinds).
+ */
 extern const struct kind kind_scale;
 
 /* ---- decoding --------------------------------------------------------------------------- */
@@ -158,8 +168,8 @@ enum field_validation { FIELDS_IGNORE, FIELDS_WARN, FIELDS_STRICT };
  */
 json_t *schema_decode_json(const struct message *m, const char *what, const char *json, size_t len,
 			   enum field_validation mode, struct strv *warnings, struct err *err);
-/* The same check on an object that is already parsed (a patch result, YAML): obj is pruned in place.
- * prefix is put in front of paths ("" usually). */
+/* The same check on an object that is already parsed (a patch result, YAML): obj is pruned in
+ * place. prefix is put in front of paths ("" usually). */
 int schema_check(const struct message *m, const char *what, json_t *obj, enum field_validation mode,
 		 struct strv *warnings, struct err *err) MUST_CHECK;
 /* YAML or JSON text, one document, to JSON with the same rules (duplicate keys are seen). */
@@ -179,8 +189,8 @@ char *yaml_format(const json_t *v);
 /* ---- defaults, validation --------------------------------------------------------------- */
 
 void schema_default(const struct kind *k, json_t *obj, const json_t *old);
-/* All problems as causes in err, ERR_INVALID with Kubernetes' message. old: NULL on create. Includes
- * metadata. */
+/* All problems as causes in err, ERR_INVALID with Kubernetes' message. old: NULL on create.
+ * Includes metadata. */
 int schema_validate(const struct kind *k, const json_t *obj, const json_t *old,
 		    struct err *err) MUST_CHECK;
 /* Names; return NULL when good, else the static text Kubernetes prints. */
@@ -195,8 +205,8 @@ const char *valid_label_value(const char *s);
 /* Each returns a new object; obj and patch are left alone. err: 400 or 422 in Kubernetes' words. */
 json_t *patch_strategic(const struct message *m, const json_t *obj, const json_t *patch,
 			struct err *err);
-json_t *patch_merge(const json_t *obj, const json_t *patch);			    /* RFC 7386 */
-json_t *patch_json(const json_t *obj, const json_t *patch, struct err *err);	    /* RFC 6902 */
+json_t *patch_merge(const json_t *obj, const json_t *patch);		     /* RFC 7386 */
+json_t *patch_json(const json_t *obj, const json_t *patch, struct err *err); /* RFC 6902 */
 /* Two- and three-way strategic merge patch for the client (`coracle apply`). */
 json_t *patch_create_three_way(const struct message *m, const json_t *original,
 			       const json_t *modified, const json_t *current, struct err *err);
@@ -211,13 +221,15 @@ struct label_selector *label_selector_from_json(const json_t *sel, struct err *e
 /* A plain map (Service.spec.selector); NULL or empty selects nothing. */
 struct label_selector *label_selector_from_map(const json_t *map);
 bool label_selector_matches(const struct label_selector *s, const json_t *labels);
-char *label_selector_format(const struct label_selector *s); /* "app=web,x in (a,b)"; caller frees */
+char *
+label_selector_format(const struct label_selector *s); /* "app=web,x in (a,b)"; caller frees */
 void label_selector_free(struct label_selector *s);
 DEFINE_AUTO(label_selector, struct label_selector *, label_selector_free);
 
 struct field_selector;
 /* Checks the labels against the kind; 400 in Kubernetes' words for unknown ones. */
-struct field_selector *field_selector_parse(const struct kind *k, const char *text, struct err *err);
+struct field_selector *field_selector_parse(const struct kind *k, const char *text,
+					    struct err *err);
 bool field_selector_matches(const struct field_selector *s, const json_t *obj);
 /* The value metadata.name is required to have, or NULL. */
 const char *field_selector_name(const struct field_selector *s);
@@ -237,7 +249,8 @@ char *human_duration(char buf[static 24], int64_t seconds);
 
 /* ---- quantities ------------------------------------------------------------------------- */
 
-/* resource.Quantity in thousandths, rounded up; -EINVAL / -ERANGE. "100m" -> 100, "1Gi" -> 2^30*1000. */
+/* resource.Quantity in thousandths, rounded up; -EINVAL / -ERANGE. "100m" -> 100, "1Gi" ->
+ * 2^30*1000. */
 int quantity_parse_milli(const char *text, int64_t *ret) MUST_CHECK;
 /* Whole units, rounded up. */
 int quantity_parse(const char *text, int64_t *ret) MUST_CHECK;
@@ -248,9 +261,9 @@ int64_t int_or_percent(const json_t *v, int64_t total, bool round_up, int64_t fa
 
 /* ---- discovery and OpenAPI -------------------------------------------------------------- */
 
-json_t *discovery_api_versions(void);			       /* GET /api */
-json_t *discovery_group_list(void);			       /* GET /apis */
-json_t *discovery_group(const char *group);		       /* GET /apis/<g>; NULL: none */
+json_t *discovery_api_versions(void);				     /* GET /api */
+json_t *discovery_group_list(void);				     /* GET /apis */
+json_t *discovery_group(const char *group);			     /* GET /apis/<g>; NULL: none */
 json_t *discovery_resources(const char *group, const char *version); /* NULL: none */
 /* Aggregated; version "v2" or "v2beta1"; core: GET /api, else GET /apis. */
 json_t *discovery_aggregated(const char *version, bool core);

@@ -20,7 +20,8 @@
 
 struct store_config {
 	const char *dir;	  /* durable: <state-dir>/store, made when absent */
-	const char *volatile_dir; /* tmpfs: <run-dir>/store; keeps observations across daemon restarts */
+	const char *volatile_dir; /* tmpfs: <run-dir>/store; keeps observations across daemon
+				     restarts */
 	size_t history_events;	  /* ring for watches; 0: 2048 */
 	size_t history_bytes;	  /* 0: 4 MiB */
 };
@@ -34,7 +35,7 @@ enum store_class {
 
 struct object {
 	const struct kind *kind;
-	const char *ns;	  /* "" for cluster-scoped kinds */
+	const char *ns; /* "" for cluster-scoped kinds */
 	const char *name;
 	const char *uid;
 	uint64_t rev;	  /* metadata.resourceVersion */
@@ -42,7 +43,7 @@ struct object {
 	size_t len;
 };
 struct object *object_ref(const struct object *o); /* NULL stays NULL */
-void object_unref(const struct object *o); /* NULL allowed */
+void object_unref(const struct object *o);	   /* NULL allowed */
 DEFINE_AUTO(object, const struct object *, object_unref);
 /* Parsed form: borrowed, immutable, cached; valid until the end of the turn. */
 const json_t *object_json(const struct object *o);
@@ -72,8 +73,8 @@ size_t store_count(const struct store *s, const struct kind *k);
 struct store_iter {
 	const struct store *store;
 	const struct kind *kind;
-	char ns[256];	    /* restriction, "" for all */
-	char last_ns[256];  /* key given last */
+	char ns[256];	   /* restriction, "" for all */
+	char last_ns[256]; /* key given last */
 	char last_name[256];
 	bool started;
 };

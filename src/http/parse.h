@@ -41,16 +41,16 @@ struct http_parser {
 	enum http_state state;
 	/* Start line and headers as NUL-terminated pieces: method, target, then name, value, ... */
 	struct strbuf head;
-	struct strbuf line; /* the incomplete one */
+	struct strbuf line;		   /* the incomplete one */
 	uint32_t header[HTTP_HEADERS_MAX]; /* offsets of names in head */
 	unsigned n_headers;
-	size_t target;	     /* offset */
-	size_t taken;	     /* bytes of start line, headers (or trailers) so far */
-	unsigned blank;	     /* empty lines before the start line */
-	int minor;	     /* HTTP/1.minor */
-	int status;	     /* response */
-	uint64_t left;	     /* of the body or chunk */
-	uint64_t length;     /* Content-Length; UINT64_MAX: chunked or until close */
+	size_t target;	 /* offset */
+	size_t taken;	 /* bytes of start line, headers (or trailers) so far */
+	unsigned blank;	 /* empty lines before the start line */
+	int minor;	 /* HTTP/1.minor */
+	int status;	 /* response */
+	uint64_t left;	 /* of the body or chunk */
+	uint64_t length; /* Content-Length; UINT64_MAX: chunked or until close */
 	bool chunked;
 	int code;	   /* of an error: 400, 414, 431, 501, 505 */
 	const char *error; /* static */

@@ -490,8 +490,9 @@ static const char manifest[] = "apiVersion: v1\n"
 			       "    spec:\n"
 			       "      containers: [{name: c, image: 'i:1'}]\n";
 
-static const char pod[] = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {app: web}}\n"
-			  "spec: {nodeName: node1, containers: [{name: c, image: i}, {name: d, image: i}]}\n";
+static const char pod[] =
+	"apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {app: web}}\n"
+	"spec: {nodeName: node1, containers: [{name: c, image: i}, {name: d, image: i}]}\n";
 
 static void test_apply(void **state UNUSED)
 {
