@@ -60,7 +60,7 @@ style() {
 	step "clang-format" sh -c "cd '$top' && find src include tests contrib -name '*.[ch]' | xargs clang-format --dry-run -Werror"
 	step "builds without warnings with clang" clang_build
 }
-clang_build() { build_tree "$top/build/clang" --enable-werror CC=clang; }
+clang_build() (build_tree "$top/build/clang" --enable-werror CC=clang)
 
 for suite in ${*:-style unit sanitizers functional}; do
 	echo "== $suite"
