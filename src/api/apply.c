@@ -3,7 +3,7 @@
  * Server-side apply. The applied object is merged by the schema's merge rules; the applier's entry
  * in metadata.managedFields remembers which fields it applied, so that a field left out next time
  * is removed again unless another applier has it. Writers that update instead of apply are not
- * tracked, so applying takes their fields over as if forced.
+ * tracked: their fields are taken over without a conflict.
  *
  * Sets of fields are trees in the form of FieldsV1: "f:<name>", "k:<keys of a list item>",
  * "v:<scalar of a set>", "." for the item itself.
@@ -219,6 +219,98 @@ static void prune(const struct message *m, const struct field *f, json_t *live, 
 	}
 }
 
+/* ---- conflicts --------------------------------------------------------------------------- */
+
+/* Where appliers meet: parallel lists. */
+struct conflicts {
+	bool force;	     /* take the fields out of the other sets */
+	const json_t *entry; /* the other applier's */
+	struct strv managers, versions, paths;
+};
+
+static json_t *member(const struct field *f, json_t *v, const char *key)
+{
+	if (str_starts(key, "f:"))
+		return json_object_get(v, key + 2);
+	if (!json_is_array(v) || !f || (f->list == LIST_MAP ? !f->message : f->list != LIST_SET))
+		return NULL;
+	return json_array_get(v, item_find(f, v, key));
+}
+
+/* ".spec.containers[name=\"c\"].image" as upstream writes paths. */
+static char *path_below(const char *path, const char *key)
+{
+	auto_strbuf b = {0};
+	const char *name;
+	json_t *v;
+
+	if (str_starts(key, "f:"))
+		return xasprintf("%s.%s", path, key + 2);
+	json_auto_t *keys = json_loads(key + 2, JSON_DECODE_ANY, NULL);
+
+	json_object_foreach(keys, name, v)
+	{
+		auto_free char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+
+		strbuf_addf(&b, "%s%s=%s", b.len ? "," : "", name, text ? text : "");
+	}
+	return xasprintf("%s[%s]", path, b.s ? b.s : key + 2);
+}
+
+/* Collects the leaves that both sets have and for which the applied value is not the live one. */
+static void find_conflicts(const struct message *m, const struct field *f, const json_t *set,
+			   json_t *other, json_t *applied, json_t *live, const char *path,
+			   struct conflicts *ret)
+{
+	const char *key;
+	json_t *child;
+
+	json_object_foreach((json_t *)(uintptr_t)set, key, child)
+	{
+		json_t *theirs = json_object_get(other, key);
+		json_t *a = member(f, applied, key), *l = member(f, live, key);
+
+		if (!theirs || !a || !l)
+			continue;
+		auto_free char *below = path_below(path, key);
+		bool name = str_starts(key, "f:");
+		const struct field *cf = name && m ? message_field(m, key + 2) : NULL;
+		const struct message *cm =
+			name ? (cf && cf->list == LIST_NONE ? cf->message : NULL) : f->message;
+
+		if (json_object_size(child) && json_object_size(theirs)) {
+			find_conflicts(cm, cf, child, theirs, a, l, below, ret);
+		} else if (!json_equal(a, l)) {
+			strv_add(&ret->managers, json_str(ret->entry, "manager", ""));
+			strv_add(&ret->versions, json_str(ret->entry, "apiVersion", ""));
+			strv_add(&ret->paths, below);
+			if (ret->force)
+				json_object_del(other, key);
+		}
+	}
+}
+
+/* 409 in upstream's words: one line, or a list under each manager. */
+static int conflict_error(const struct conflicts *f, struct err *err)
+{
+	auto_strbuf b = {0};
+	size_t n = f->paths.n;
+
+	strbuf_addf(&b, "Apply failed with %zu conflict%s:", n, n == 1 ? "" : "s");
+	for (size_t i = 0; i < n; i++) {
+		if (i == 0 || !streq(f->managers.v[i], f->managers.v[i - 1]))
+			strbuf_addf(&b, "%sconflict%s with \"%s\" using %s:", i ? "\n" : " ",
+				    n == 1 ? "" : "s", f->managers.v[i], f->versions.v[i]);
+		strbuf_addf(&b, n == 1 ? " %s" : "\n- %s", f->paths.v[i]);
+	}
+	int rc = err_set(err, ERR_CONFLICT, "%s", b.s);
+
+	for (size_t i = 0; i < n; i++)
+		err_cause_add(err, "FieldManagerConflict", f->paths.v[i],
+			      "conflict with \"%s\" using %s", f->managers.v[i], f->versions.v[i]);
+	return rc;
+}
+
 /* ---- managedFields ----------------------------------------------------------------------- */
 
 static bool is_mine(const json_t *entry, const char *manager)
@@ -313,11 +405,44 @@ static json_t *applied_body(struct call *c, struct err *err)
 	return steal_ptr(obj);
 }
 
-static json_t *merge(const struct kind *k, const struct object *o, const json_t *applied,
-		     const char *manager, json_t *set, struct err *err)
+static bool is_other_applier(const json_t *entry, const char *manager)
+{
+	return streq(json_str(entry, "operation", ""), "Apply") && !is_mine(entry, manager) &&
+	       !str_empty(json_str(entry, "manager", "")) &&
+	       !str_empty(json_str(entry, "apiVersion", ""));
+}
+
+/* Other appliers' fields that are applied with another value: 409, or taken from them by force. */
+static int check_conflicts(const struct kind *k, json_t *live, json_t *applied, const char *manager,
+			   const json_t *set, bool force, struct err *err)
+{
+	struct conflicts found = {.force = force};
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_at(live, "metadata.managedFields"), i, entry)
+	{
+		if (!is_other_applier(entry, manager))
+			continue;
+		found.entry = entry;
+		find_conflicts(k->message, NULL, set, json_object_get(entry, "fieldsV1"), applied,
+			       live, "", &found);
+	}
+	int rc = found.paths.n && !force ? conflict_error(&found, err) : 0;
+
+	strv_done(&found.managers);
+	strv_done(&found.versions);
+	strv_done(&found.paths);
+	return rc;
+}
+
+static json_t *merge(const struct kind *k, const struct object *o, json_t *applied,
+		     const char *manager, json_t *set, bool force, struct err *err)
 {
 	json_auto_t *live = object_dup(o), *prev = NULL, *others = json_array();
 
+	if (check_conflicts(k, live, applied, manager, set, force, err) < 0)
+		return NULL;
 	entries_update(k, live, manager, set, &prev, others);
 	if (prev)
 		prune(k->message, NULL, live, prev, set, others);
@@ -342,7 +467,7 @@ static int apply(struct call *c, json_t *applied, const char *manager,
 		json_put(applied, "metadata.managedFields", list);
 		return registry_create(c->api->registry, k, ns, applied, options, ret, err);
 	}
-	json_auto_t *merged = merge(k, o, applied, manager, set, err);
+	json_auto_t *merged = merge(k, o, applied, manager, set, call_bool(c, "force"), err);
 
 	if (!merged)
 		return -EINVAL;

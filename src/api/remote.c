@@ -43,6 +43,8 @@ struct remote {
 	struct strv argv;
 	bool attach, tty;
 	bool started, ended, finished, closed;
+	bool running;		   /* the descriptors are there */
+	unsigned short cols, rows; /* of the client's terminal, 0: not told */
 	int code;
 	char *message;
 	/* stdin on its way to the command */
@@ -219,7 +221,8 @@ static void on_exec_end(void *arg, int code, const char *message)
 	if (r->closed)
 		return;
 	r->ended = true;
-	r->code = code;
+	/* Who was attached has seen all there was to see: how the container ended is the pod's. */
+	r->code = r->attach && r->running ? 0 : code;
 	r->message = xstrdup_null(message);
 	input_close(r);
 	timer_arm(r->timer, DRAIN_US);
@@ -316,6 +319,13 @@ static void input_open(struct remote *r, int fd)
 	input_flush(r);
 }
 
+/* The size may come before the terminal is there. */
+static void apply_size(struct remote *r)
+{
+	if (r->exec && r->running && r->cols)
+		r->api->config.node_ops->exec_resize(r->exec, r->cols, r->rows);
+}
+
 static void on_exec_start(void *arg, int in, int out, int err)
 {
 	struct remote *r = arg;
@@ -326,6 +336,8 @@ static void on_exec_start(void *arg, int in, int out, int err)
 		fd_close(err);
 		return;
 	}
+	r->running = true;
+	apply_size(r);
 	if (r->tty) {
 		output_open(r, 0, CH_STDOUT, in);
 		input_open(r, in);
@@ -351,9 +363,11 @@ static void take_resize(struct remote *r, const char *data, size_t len)
 		json_auto_t *v = json_parse(r->resize.s, n, NULL);
 		int64_t cols = json_int(v, "Width", 0), rows = json_int(v, "Height", 0);
 
-		if (r->exec && cols > 0 && rows > 0 && cols < 65536 && rows < 65536)
-			r->api->config.node_ops->exec_resize(r->exec, (unsigned short)cols,
-							     (unsigned short)rows);
+		if (cols > 0 && rows > 0 && cols < 65536 && rows < 65536) {
+			r->cols = (unsigned short)cols;
+			r->rows = (unsigned short)rows;
+			apply_size(r);
+		}
 		memmove(r->resize.s, r->resize.s + n, r->resize.len - n);
 		r->resize.len -= n;
 	}
@@ -385,7 +399,7 @@ static void start_exec(struct remote *r)
 		finish_if_done(r);
 	} else if (!r->ended && !r->closed) {
 		r->exec = exec;
-		take_resize(r, "", 0);
+		apply_size(r);
 	}
 }
 

@@ -622,6 +622,23 @@ static void test_apply(void **state)
 	assert_string_equal(json_str(f->json, "data.two", ""), "3");
 	assert_string_equal(json_str(f->json, "data.x", ""), "y");
 	assert_null(json_at(f->json, "metadata.labels"));
+	/* Another applier of the same field: a conflict, or by force his. */
+	const char *other = CMS "/s?fieldManager=other",
+		   *two = "{\"apiVersion\":\"v1\",\"kind\":"
+			  "\"ConfigMap\",\"data\":{\"two\":\"4\",\"own\":\"5\"}}";
+
+	expect(f, 409, patch(f, other, type, two));
+	assert_string_equal(
+		json_str(f->json, "message", ""),
+		"Apply failed with 1 conflict: conflict with \"me\" using v1: .data.two");
+	assert_string_equal(
+		json_str(json_array_get(json_at(f->json, "details.causes"), 0), "reason", ""),
+		"FieldManagerConflict");
+	expect(f, 200, patch(f, CMS "/s?fieldManager=other&force=true", type, two));
+	assert_string_equal(json_str(f->json, "data.two", ""), "4");
+	expect(f, 200, patch(f, other, type, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\"}"));
+	assert_null(json_at(f->json, "data.two"));
+	assert_null(json_at(f->json, "data.own"));
 	/* Sets that a client made up do no harm. */
 	expect(f, 200,
 	       patch(f, CMS "/s", "application/merge-patch+json",
