@@ -75,8 +75,8 @@ restarts() { "$coracle" get pod "$1" -n hello --no-headers 2>/dev/null | awk '{p
 show_healing() {
 	pod=$(pods | head -n 1)
 	before=$(restarts "$pod")
-	say "killing the container of $pod"
-	"$coracle" exec -n hello "$pod" -- kill -9 1 || true
+	say "ending the container of $pod from inside"
+	"$coracle" exec -n hello "$pod" -- kill 1 || true
 	wait_for 60 "restart of $pod" sh -c "[ \"\$('$coracle' get pod $pod -n hello --no-headers | awk '{print \$4}')\" != \"$before\" ]"
 	wait_for 60 "three ready pods" all_pods_ready
 	"$coracle" get pods -n hello

@@ -5,7 +5,7 @@
 #include <net/if.h>
 #include <unistd.h>
 
-#define DEFAULT_CONFIG SYSCONFDIR "/coracle/coracled.yaml"
+#define DEFAULT_CONFIG "/etc/coracle/coracled.yaml"
 enum { CONFIG_MAX = 64 * 1024 };
 
 static const char *check_path(const char *v)
@@ -57,9 +57,9 @@ struct option_row {
 #define OPT(field) offsetof(struct options, field)
 
 static const struct option_row rows[] = {
-	{"state-dir", OPT(state_dir), LOCALSTATEDIR "/lib/coracle", check_path, "DIR",
+	{"state-dir", OPT(state_dir), "/var/lib/coracle", check_path, "DIR",
 	 "objects, images, volumes: all that must last"},
-	{"run-dir", OPT(run_dir), RUNSTATEDIR "/coracle", check_path, "DIR",
+	{"run-dir", OPT(run_dir), "/run/coracle", check_path, "DIR",
 	 "sockets and what lasts until the next boot (tmpfs)"},
 	{"api-socket", OPT(api_socket), NULL, check_path, "PATH",
 	 "local API socket (<run-dir>/api.sock)"},
@@ -71,9 +71,9 @@ static const struct option_row rows[] = {
 	{"cluster-domain", OPT(cluster_domain), "cluster.local", valid_dns1123_subdomain, "NAME",
 	 "DNS domain of services"},
 	{"bridge", OPT(bridge), "coracle0", check_bridge, "NAME", "bridge of the pods"},
-	{"manifest-dir", OPT(manifest_dir), SYSCONFDIR "/coracle/manifests", check_path, "DIR",
+	{"manifest-dir", OPT(manifest_dir), "/etc/coracle/manifests", check_path, "DIR",
 	 "manifests applied at start and on change"},
-	{"image-dir", OPT(image_dir), DATADIR "/coracle/images", check_path, "DIR",
+	{"image-dir", OPT(image_dir), "/usr/share/coracle/images", check_path, "DIR",
 	 "image archives imported once"},
 	{"runtime", OPT(runtime), "", NULL, "NAME", "OCI runtime (crun, else runc)"},
 	{"node-name", OPT(node_name), NULL, valid_dns1123_subdomain, "NAME",

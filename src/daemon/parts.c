@@ -139,7 +139,7 @@ static char *cgroup_name(const struct options *o)
 {
 	char hex[65];
 
-	if (streq(o->run_dir, RUNSTATEDIR "/coracle"))
+	if (streq(o->run_dir, "/run/coracle"))
 		return xstrdup("coracle");
 	sha256_hex(o->run_dir, strlen(o->run_dir), hex);
 	return xasprintf("coracle-%.12s", hex);
