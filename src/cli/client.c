@@ -160,8 +160,7 @@ int client_call(struct cli *c, const struct query *q, struct reply *r)
 	return 0;
 }
 
-/* ---- failures as kubectl words them
- * ---------------------------------------------------------------- */
+/* ---- failures as kubectl words them --------------------------------------------------------- */
 
 static char *cause_text(const json_t *cause)
 {
@@ -223,8 +222,7 @@ int reply_error(const struct reply *r, const char *context)
 	return 1;
 }
 
-/* ---- JSON
- * ---------------------------------------------------------------------------------------------- */
+/* ---- JSON ----------------------------------------------------------------------------------- */
 
 static json_t *reply_json(const struct reply *r, int *exit_code)
 {
@@ -276,8 +274,7 @@ json_t *client_send(struct cli *c, const char *method, const char *path, const c
 	return reply_json(&r, exit_code);
 }
 
-/* ---- watches
- * --------------------------------------------------------------------------------------------- */
+/* ---- watches -------------------------------------------------------------------------------- */
 
 struct watch {
 	struct strbuf line;

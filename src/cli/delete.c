@@ -61,7 +61,9 @@ static int add_selected(struct cli *c, struct targets *t, const struct kind *k)
 	size_t i;
 
 	json_array_foreach(json_at(list, "items"), i, item)
+	{
 		add_target(t, k, k->namespaced ? meta_ns(item) : NULL, meta_name(item));
+	}
 	return exit_code;
 }
 
@@ -99,8 +101,7 @@ static int find_targets(struct cli *c, struct targets *t)
 	return bad;
 }
 
-/* ---- deleting and waiting
- * ------------------------------------------------------------------------------- */
+/* ---- deleting and waiting ------------------------------------------------------------------- */
 
 static int delete_one(struct cli *c, struct target *t)
 {

@@ -62,9 +62,7 @@ void put_map(struct describe *d, unsigned level, const char *title, const json_t
 		strbuf_adds(&d->text, "\t<none>\n");
 }
 
-/* ---- events
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- events --------------------------------------------------------------------------------- */
 
 /* Name, namespace and uid as kubectl asks for them; nodes are told about by name too. */
 static json_t *events_of(struct describe *d, const json_t *obj, const struct kind *k)
@@ -135,7 +133,10 @@ void put_events(struct describe *d, const json_t *obj, const struct kind *k)
 		put(d, 0, "Events:\t<none>\n");
 		return;
 	}
-	json_array_foreach(events, i, e) sorted[i] = e;
+	json_array_foreach(events, i, e)
+	{
+		sorted[i] = e;
+	}
 	qsort(sorted, n, sizeof(*sorted), event_cmp);
 	put(d, 0, "Events:\n");
 	put(d, 1, "Type\tReason\tAge\tFrom\tMessage\n");
@@ -144,8 +145,7 @@ void put_events(struct describe *d, const json_t *obj, const struct kind *k)
 		put_event(d, sorted[i]);
 }
 
-/* ---- which objects
- * --------------------------------------------------------------------------------------------- */
+/* ---- which objects -------------------------------------------------------------------------- */
 
 static const struct {
 	const struct kind *kind;

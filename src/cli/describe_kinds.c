@@ -29,9 +29,7 @@ static char *selector_text(const json_t *selector)
 	return xstrdup("<none>");
 }
 
-/* ---- workloads
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- workloads ------------------------------------------------------------------------------ */
 
 static char *int_or_string(const json_t *v)
 {
@@ -82,8 +80,11 @@ static void put_conditions(struct describe *d, const json_t *obj)
 	if (!json_array_size(list))
 		return;
 	put(d, 0, "Conditions:\n  Type\tStatus\tReason\n  ----\t------\t------\n");
-	json_array_foreach(list, i, e) put(d, 0, "  %s \t%s\t%s\n", json_str(e, "type", ""),
-					   json_str(e, "status", ""), json_str(e, "reason", ""));
+	json_array_foreach(list, i, e)
+	{
+		put(d, 0, "  %s \t%s\t%s\n", json_str(e, "type", ""), json_str(e, "status", ""),
+		    json_str(e, "reason", ""));
+	}
 }
 
 void describe_deployment(struct describe *d, const json_t *obj)
@@ -158,9 +159,7 @@ void describe_replicaset(struct describe *d, const json_t *obj)
 	put_template(d, 0, json_at(obj, "spec.template"));
 }
 
-/* ---- services
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- services ------------------------------------------------------------------------------- */
 
 static json_t *slices_of(struct describe *d, const json_t *service)
 {
@@ -227,9 +226,12 @@ static void put_joined(struct describe *d, const char *title, const json_t *list
 	json_t *e;
 	size_t i;
 
-	json_array_foreach(list, i, e) strbuf_addf(
-		&b, "%s%s", b.len ? "," : "",
-		member ? json_str(e, member, "") : (json_is_string(e) ? json_string_value(e) : ""));
+	json_array_foreach(list, i, e)
+	{
+		strbuf_addf(&b, "%s%s", b.len ? "," : "",
+			    member ? json_str(e, member, "")
+				   : (json_is_string(e) ? json_string_value(e) : ""));
+	}
 	if (b.len)
 		put(d, 0, "%s:\t%s\n", title, b.s);
 }
@@ -257,7 +259,10 @@ void describe_service(struct describe *d, const json_t *obj)
 	if (json_at(obj, "spec.externalName"))
 		put(d, 0, "External Name:\t%s\n", json_str(obj, "spec.externalName", ""));
 	put_joined(d, "LoadBalancer Ingress", json_at(obj, "status.loadBalancer.ingress"), "ip");
-	json_array_foreach(json_at(obj, "spec.ports"), i, p) put_service_port(d, p, slices);
+	json_array_foreach(json_at(obj, "spec.ports"), i, p)
+	{
+		put_service_port(d, p, slices);
+	}
 	put(d, 0, "Session Affinity:\t%s\n", json_str(obj, "spec.sessionAffinity", "None"));
 	if (json_at(obj, "spec.externalTrafficPolicy"))
 		put(d, 0, "External Traffic Policy:\t%s\n",
@@ -267,9 +272,7 @@ void describe_service(struct describe *d, const json_t *obj)
 		    json_str(obj, "spec.internalTrafficPolicy", ""));
 }
 
-/* ---- nodes
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- nodes ---------------------------------------------------------------------------------- */
 
 static void put_quantities(struct describe *d, const char *title, const json_t *map)
 {
@@ -278,7 +281,9 @@ static void put_quantities(struct describe *d, const char *title, const json_t *
 
 	put(d, 0, "%s:\n", title);
 	json_object_foreach((json_t *)map, key, v)
+	{
 		put(d, 1, "%s:\t%s\n", key, json_is_string(v) ? json_string_value(v) : "");
+	}
 }
 
 static void put_node_conditions(struct describe *d, const json_t *node)
@@ -367,7 +372,9 @@ void describe_node(struct describe *d, const json_t *obj)
 	put_node_conditions(d, obj);
 	put(d, 0, "Addresses:\n");
 	json_array_foreach(addresses, i, a)
+	{
 		put(d, 1, "%s:\t%s\n", json_str(a, "type", ""), json_str(a, "address", ""));
+	}
 	put_quantities(d, "Capacity", json_at(obj, "status.capacity"));
 	put_quantities(d, "Allocatable", json_at(obj, "status.allocatable"));
 	put(d, 0, "System Info:\n");
@@ -378,9 +385,7 @@ void describe_node(struct describe *d, const json_t *obj)
 	put_node_pods(d, obj);
 }
 
-/* ---- small kinds
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- small kinds ---------------------------------------------------------------------------- */
 
 void describe_namespace(struct describe *d, const json_t *obj)
 {
@@ -388,7 +393,6 @@ void describe_namespace(struct describe *d, const json_t *obj)
 	put_map(d, 0, "Labels:", json_at(obj, "metadata.labels"));
 	put_map(d, 0, "Annotations:", json_at(obj, "metadata.annotations"));
 	put(d, 0, "Status:\t%s\n", json_str(obj, "status.phase", ""));
-	put(d, 0, "\nNo resource quota.\n\nNo LimitRange resource.\n");
 }
 
 static void small_head(struct describe *d, const json_t *obj)
@@ -406,10 +410,14 @@ void describe_configmap(struct describe *d, const json_t *obj)
 	small_head(d, obj);
 	put(d, 0, "\nData\n====\n");
 	json_object_foreach(json_at(obj, "data"), key, v)
+	{
 		put(d, 0, "%s:\n----\n%s\n\n", key, json_is_string(v) ? json_string_value(v) : "");
+	}
 	put(d, 0, "\nBinaryData\n====\n");
 	json_object_foreach(json_at(obj, "binaryData"), key, v)
+	{
 		put(d, 0, "%s: %zu bytes\n", key, json_string_length(v) / 4 * 3);
+	}
 	put(d, 0, "\n");
 }
 
@@ -433,9 +441,7 @@ void describe_secret(struct describe *d, const json_t *obj)
 	}
 }
 
-/* ---- anything else
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- anything else -------------------------------------------------------------------------- */
 
 /* "creationTimestamp" -> "Creation Timestamp". */
 static void put_title(struct describe *d, unsigned level, const char *key)

@@ -74,21 +74,34 @@ static void put_state(struct describe *d, unsigned level, const char *title, con
 	}
 }
 
+static int strp_cmp(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 static void put_resources(struct describe *d, unsigned level, const char *title, const json_t *map)
 {
+	auto_free const char **keys = xcalloc(json_object_size(map) + 1, sizeof(*keys));
 	const char *key;
+	size_t n = 0;
 	json_t *v;
 
 	if (!json_object_size(map))
 		return;
-	put(d, level, "%s:\n", title);
 	json_object_foreach((json_t *)map, key, v)
-		put(d, level, "  %s:\t%s\n", key, json_is_string(v) ? json_string_value(v) : "");
+	{
+		keys[n++] = key;
+	}
+	qsort(keys, n, sizeof(*keys), strp_cmp);
+	put(d, level, "%s:\n", title);
+	for (size_t i = 0; i < n; i++) {
+		v = json_object_get(map, keys[i]);
+		put(d, level, "  %s:\t%s\n", keys[i],
+		    json_is_string(v) ? json_string_value(v) : "");
+	}
 }
 
-/* ---- probes
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- probes --------------------------------------------------------------------------------- */
 
 static char *port_text(const json_t *port)
 {
@@ -117,8 +130,11 @@ static char *probe_action(const json_t *p)
 	if (grpc)
 		return xasprintf("grpc <pod>:%s %s", port, json_str(grpc, "service", ""));
 	strbuf_adds(&b, "exec [");
-	json_array_foreach(json_at(p, "exec.command"), i, word) strbuf_addf(
-		&b, "%s%s", i ? " " : "", json_is_string(word) ? json_string_value(word) : "");
+	json_array_foreach(json_at(p, "exec.command"), i, word)
+	{
+		strbuf_addf(&b, "%s%s", i ? " " : "",
+			    json_is_string(word) ? json_string_value(word) : "");
+	}
 	strbuf_addc(&b, ']');
 	return strbuf_steal(&b);
 }
@@ -139,8 +155,7 @@ static void put_probe(struct describe *d, unsigned level, const char *title, con
 	    (long long)json_int(p, "failureThreshold", 3));
 }
 
-/* ---- environment and mounts
- * ------------------------------------------------------------------------------------ */
+/* ---- environment and mounts ----------------------------------------------------------------- */
 
 static void put_env_source(struct describe *d, unsigned level, const char *name, const json_t *from)
 {
@@ -208,14 +223,15 @@ static void put_mounts(struct describe *d, unsigned level, const json_t *contain
 	}
 }
 
-/* ---- containers
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- containers ----------------------------------------------------------------------------- */
 
-static void put_container(struct describe *d, unsigned level, const json_t *c, const json_t *status)
+/* kubectl's indentation: what is said of a container stands at level 2, in a template as in a pod.
+ */
+static void put_container(struct describe *d, bool nested, const json_t *c, const json_t *status)
 {
-	put(d, level, "%s:\n", json_str(c, "name", ""));
-	level++;
+	const unsigned level = 2;
+
+	put(d, 1, "%s%s:\n", nested ? " " : "", json_str(c, "name", ""));
 	if (status)
 		put(d, level, "Container ID:\t%s\n", json_str(status, "containerID", ""));
 	put(d, level, "Image:\t%s\n", json_str(c, "image", ""));
@@ -251,26 +267,31 @@ void put_containers(struct describe *d, unsigned level, const json_t *spec, cons
 	if (init && !json_array_size(list))
 		return;
 	put(d, level, init ? "Init Containers:\n" : "Containers:\n");
-	json_array_foreach(list, i, c) put_container(
-		d, level + 1, c, json_find(statuses, "name", json_str(c, "name", "")));
+	json_array_foreach(list, i, c)
+	{
+		put_container(d, level > 0, c,
+			      json_find(statuses, "name", json_str(c, "name", "")));
+	}
 }
 
-/* ---- volumes
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- volumes -------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *source, *type;
-	const char *fields[3][2]; /* title, path below the source */
+	const char *fields[3][3]; /* title, path below the source, what stands for nothing */
 } volume_types[] = {
 	{"emptyDir",
 	 "EmptyDir (a temporary directory that shares a pod's lifetime)",
-	 {{"Medium", "medium"}, {"SizeLimit", "sizeLimit"}}},
+	 {{"Medium", "medium"}, {"SizeLimit", "sizeLimit", "<unset>"}}},
 	{"hostPath",
 	 "HostPath (bare host directory volume)",
 	 {{"Path", "path"}, {"HostPathType", "type"}}},
-	{"configMap", "ConfigMap (a volume populated by a ConfigMap)", {{"Name", "name"}}},
-	{"secret", "Secret (a volume populated by a Secret)", {{"SecretName", "secretName"}}},
+	{"configMap",
+	 "ConfigMap (a volume populated by a ConfigMap)",
+	 {{"Name", "name"}, {"Optional", "optional", "false"}}},
+	{"secret",
+	 "Secret (a volume populated by a Secret)",
+	 {{"SecretName", "secretName"}, {"Optional", "optional", "false"}}},
 	{"persistentVolumeClaim",
 	 "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)",
 	 {{"ClaimName", "claimName"}}},
@@ -283,6 +304,14 @@ static const struct {
 	{"downwardAPI", "DownwardAPI (a volume populated by information about the pod)", {{0}}},
 };
 
+static void put_volume_field(struct describe *d, const json_t *source, const char *const field[3])
+{
+	const json_t *v = json_at(source, field[1]);
+	const char *text = json_is_true(v) ? "true" : json_string_value(v);
+
+	put(d, 2, "%s:\t%s\n", field[0], !str_empty(text) ? text : field[2] ? field[2] : "");
+}
+
 void put_volumes(struct describe *d, unsigned level, const json_t *spec)
 {
 	json_t *list = json_at(spec, "volumes"), *v;
@@ -291,31 +320,32 @@ void put_volumes(struct describe *d, unsigned level, const json_t *spec)
 	put(d, level, json_array_size(list) ? "Volumes:\n" : "Volumes:\t<none>\n");
 	json_array_foreach(list, i, v)
 	{
-		put(d, level + 1, "%s:\n", json_str(v, "name", ""));
+		put(d, 1, "%s%s:\n", level ? " " : "", json_str(v, "name", ""));
 		for (size_t t = 0; t < ARRAY_SIZE(volume_types); t++) {
 			const json_t *source = json_at(v, volume_types[t].source);
 
 			if (!source)
 				continue;
-			put(d, level + 2, "Type:\t%s\n", volume_types[t].type);
+			put(d, 2, "Type:\t%s\n", volume_types[t].type);
 			for (size_t f = 0; f < 3 && volume_types[t].fields[f][0]; f++)
-				put(d, level + 2, "%s:\t%s\n", volume_types[t].fields[f][0],
-				    json_str(source, volume_types[t].fields[f][1], ""));
+				put_volume_field(d, source, volume_types[t].fields[f]);
 		}
 	}
 }
 
-void put_tolerations(struct describe *d, const json_t *spec)
+void put_tolerations(struct describe *d, unsigned level, const json_t *spec)
 {
 	json_t *list = json_at(spec, "tolerations"), *t;
 	size_t i;
 
-	put(d, 0, "Tolerations:");
+	put(d, level, "Tolerations:");
 	json_array_foreach(list, i, t)
 	{
 		int64_t seconds = json_int(t, "tolerationSeconds", -1);
 		const char *effect = json_str(t, "effect", ""), *value = json_str(t, "value", "");
 
+		if (i)
+			put(d, level, "%s", "");
 		put(d, 0, "\t%s%s%s%s%s%s", json_str(t, "key", ""), *value ? "=" : "", value,
 		    *effect ? ":" : "", effect,
 		    str_eq(json_str(t, "operator", NULL), "Exists") ? " op=Exists" : "");
@@ -323,13 +353,11 @@ void put_tolerations(struct describe *d, const json_t *spec)
 			put(d, 0, " for %llds", (long long)seconds);
 		put(d, 0, "\n");
 	}
-	if (!i)
+	if (!json_array_size(list))
 		put(d, 0, "\t<none>\n");
 }
 
-/* ---- the pod
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- the pod -------------------------------------------------------------------------------- */
 
 static void pod_head(struct describe *d, const json_t *pod)
 {
@@ -368,7 +396,10 @@ static void pod_addresses(struct describe *d, const json_t *pod)
 
 	put(d, 0, "IP:\t%s\n", json_str(pod, "status.podIP", ""));
 	put(d, 0, json_array_size(list) ? "IPs:\n" : "IPs:\t<none>\n");
-	json_array_foreach(list, i, e) put(d, 1, "IP:\t%s\n", json_str(e, "ip", ""));
+	json_array_foreach(list, i, e)
+	{
+		put(d, 1, "IP:\t%s\n", json_str(e, "ip", ""));
+	}
 	if (owner)
 		put(d, 0, "Controlled By:\t%s/%s\n", json_str(owner, "kind", ""),
 		    json_str(owner, "name", ""));
@@ -387,11 +418,13 @@ void describe_pod(struct describe *d, const json_t *obj)
 	if (json_array_size(conditions))
 		put(d, 0, "Conditions:\n  Type\tStatus\n");
 	json_array_foreach(conditions, i, e)
+	{
 		put(d, 1, "%s\t%s \n", json_str(e, "type", ""), json_str(e, "status", ""));
+	}
 	put_volumes(d, 0, spec);
 	put(d, 0, "QoS Class:\t%s\n", json_str(status, "qosClass", ""));
 	put_map(d, 0, "Node-Selectors:", json_at(spec, "nodeSelector"));
-	put_tolerations(d, spec);
+	put_tolerations(d, 0, spec);
 }
 
 void put_template(struct describe *d, unsigned level, const json_t *tmpl)
@@ -409,4 +442,5 @@ void put_template(struct describe *d, unsigned level, const json_t *tmpl)
 	put_containers(d, level + 1, spec, NULL, false);
 	put_volumes(d, level + 1, spec);
 	put_map(d, level + 1, "Node-Selectors:", json_at(spec, "nodeSelector"));
+	put_tolerations(d, level + 1, spec);
 }

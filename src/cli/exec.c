@@ -38,8 +38,7 @@ struct exec {
 	int exit_code;
 };
 
-/* ---- the terminal
- * ---------------------------------------------------------------------------------------- */
+/* ---- the terminal --------------------------------------------------------------------------- */
 
 static struct termios saved_mode;
 static bool mode_saved;
@@ -87,8 +86,7 @@ static void on_winch(void *arg, int signo UNUSED)
 	send_size(arg);
 }
 
-/* ---- standard input
- * ----------------------------------------------------------------------------------------- */
+/* ---- standard input ------------------------------------------------------------------------- */
 
 static void stdin_end(struct exec *x)
 {
@@ -143,9 +141,7 @@ static void stdin_start(struct exec *x)
 		work_queue(x->c->loop, &x->read_file);
 }
 
-/* ---- the session
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- the session ---------------------------------------------------------------------------- */
 
 static void finish(struct exec *x, int exit_code)
 {
@@ -319,6 +315,8 @@ static void on_done(void *arg, const struct http_answer *answer, const char *why
 static char *exec_path(struct exec *x, const json_t *pod)
 {
 	auto_free char *base = kind_path(&kind_pod, meta_ns(pod), meta_name(pod));
+	auto_free char *container =
+		url_encode(x->c->o.container ? x->c->o.container : pod_default_container(pod));
 	auto_strbuf b = {0};
 
 	strbuf_addf(&b, "%s/exec?stdin=%s&stdout=true&stderr=%s&tty=%s", base,
@@ -328,14 +326,7 @@ static char *exec_path(struct exec *x, const json_t *pod)
 		auto_free char *word = url_encode(x->c->after.v[i]);
 		strbuf_addf(&b, "&command=%s", word);
 	}
-	if (x->c->o.container) {
-		auto_free char *name = url_encode(x->c->o.container);
-		strbuf_addf(&b, "&container=%s", name);
-	} else {
-		auto_free char *name = url_encode(
-			json_str(json_array_get(json_at(pod, "spec.containers"), 0), "name", ""));
-		strbuf_addf(&b, "&container=%s", name);
-	}
+	strbuf_addf(&b, "&container=%s", container);
 	return strbuf_steal(&b);
 }
 

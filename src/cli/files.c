@@ -45,18 +45,24 @@ static int add_object(struct cli *c, struct manifests *m, json_t *obj, const cha
 	int bad = 0;
 
 	if (str_ends(kind, "List") && json_is_array(json_at(obj, "items"))) {
-		json_array_foreach(json_at(obj, "items"), i, item) bad |=
-			add_object(c, m, item, file);
+		json_array_foreach(json_at(obj, "items"), i, item)
+		{
+			bad |= add_object(c, m, item, file);
+		}
 		return bad;
 	}
 	if (!*kind || !*version)
-		return cli_error("error validating \"%s\": error validating data: %s not set", file,
-				 *kind ? "apiVersion" : "kind");
+		return cli_error("error validating \"%s\": error validating data: %s", file,
+				 *kind	    ? "apiVersion not set"
+				 : *version ? "kind not set"
+					    : "[apiVersion not set, kind not set]");
 	k = kind_by_name(version, kind);
 	if (!k)
-		return cli_error("resource mapping not found for name: \"%s\" namespace: \"%s\" "
-				 "from \"%s\": no matches for kind \"%s\" in version \"%s\"",
-				 meta_name(obj), meta_ns(obj), file, kind, version);
+		return cli_error(
+			"resource mapping not found for name: \"%s\" namespace: \"%s\" "
+			"from \"%s\": no matches for kind \"%s\" in version \"%s\"\nensure "
+			"CRDs are installed first",
+			meta_name(obj), meta_ns(obj), file, kind, version);
 	if (check_namespace(c, k, obj))
 		return 1;
 	m->v = xrealloc(m->v, m->n + 1, sizeof(*m->v));

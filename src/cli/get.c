@@ -39,8 +39,7 @@ static void none_found(const struct cli *c, const struct kind *k)
 		fprintf(stderr, "No resources found\n");
 }
 
-/* ---- tables
- * -------------------------------------------------------------------------------------------- */
+/* ---- tables --------------------------------------------------------------------------------- */
 
 static json_t *get_table(struct get *g, const struct ref *r, int *exit_code)
 {
@@ -142,8 +141,7 @@ static int get_tables(struct get *g, const struct refs *refs)
 	return bad;
 }
 
-/* ---- objects
- * --------------------------------------------------------------------------------------------- */
+/* ---- objects -------------------------------------------------------------------------------- */
 
 /* Items of a list have no kind of their own. */
 static void add_items(json_t *all, const json_t *list, const struct kind *k)

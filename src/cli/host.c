@@ -8,8 +8,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* ---- images
- * ---------------------------------------------------------------------------------------------- */
+/* ---- images --------------------------------------------------------------------------------- */
 
 /*
  * Progress arrives as JSON lines {"status": text} and, when it failed, {"error": text} as the last.
@@ -172,7 +171,10 @@ int cmd_image_ls(struct cli *c)
 		return exit_code;
 	if (str_eq(c->o.output, "json") || str_eq(c->o.output, "yaml"))
 		return object_print(list, NULL, c->o.output, stdout) < 0;
-	json_array_foreach(list, i, image) image_rows(image, rows);
+	json_array_foreach(list, i, image)
+	{
+		image_rows(image, rows);
+	}
 	rows_print(rows, stdout);
 	return 0;
 }
@@ -199,8 +201,7 @@ int cmd_image_rm(struct cli *c)
 	return bad;
 }
 
-/* ---- the daemon
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the daemon ----------------------------------------------------------------------------- */
 
 int cmd_kubeconfig(struct cli *c)
 {
@@ -245,7 +246,9 @@ int cmd_show(struct cli *c)
 		return bad;
 	names = client_get(c, "/coracle/v1/show", false, &exit_code);
 	json_array_foreach(names, i, name)
+	{
 		printf("%s\n", json_is_string(name) ? json_string_value(name) : "");
+	}
 	return exit_code;
 }
 

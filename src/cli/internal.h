@@ -10,8 +10,7 @@
 #include <coracle/json.h>
 #include <coracle/schema.h>
 
-/* ---- options (options.c) ------------------------------------------------------------------------
- */
+/* ---- options (options.c) -------------------------------------------------------------------- */
 
 /* One member per line of the table in options.c. */
 struct options {
@@ -48,8 +47,7 @@ void options_names(struct strv *ret);
 /* "5s" "1m30s" "2h" to seconds (Go durations); plain "0". -EINVAL. */
 int duration_parse(const char *text, int64_t *ret_seconds) MUST_CHECK;
 
-/* ---- commands (commands.c)
- * ----------------------------------------------------------------------- */
+/* ---- commands (commands.c) ------------------------------------------------------------------ */
 
 /* Return the exit code. */
 int cmd_apply(struct cli *c);
@@ -82,8 +80,7 @@ void commands_names(struct strv *ret);
 /* Prints "error: ..." to stderr; returns 1. */
 int cli_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
-/* ---- the connection (client.c)
- * --------------------------------------------------------------------- */
+/* ---- the connection (client.c) -------------------------------------------------------------- */
 
 struct query {
 	const char *method; /* NULL: GET */
@@ -129,8 +126,7 @@ json_t *client_send(struct cli *c, const char *method, const char *path, const c
 int client_watch(struct cli *c, const char *path, const char *accept, uint64_t timeout_us,
 		 bool (*on_event)(void *arg, const char *type, json_t *object), void *arg);
 
-/* ---- resources (resource.c)
- * -------------------------------------------------------------------------- */
+/* ---- resources (resource.c) ----------------------------------------------------------------- */
 
 struct ref {
 	const struct kind *kind;
@@ -159,8 +155,10 @@ const char *cli_ns(const struct cli *c, const struct kind *k);
  */
 json_t *pod_for(struct cli *c, const char *word, int *exit_code);
 
-/* ---- files (files.c)
- * ------------------------------------------------------------------------------------- */
+/* Container to use when none is named; says so when there are several. Borrowed from the pod. */
+const char *pod_default_container(const json_t *pod);
+
+/* ---- files (files.c) ------------------------------------------------------------------------ */
 
 struct manifest {
 	json_t *obj;
@@ -178,8 +176,7 @@ void manifests_done(struct manifests *m);
  * is wrong; 0 or 1. */
 int manifests_load(struct cli *c, struct manifests *m) MUST_CHECK;
 
-/* ---- printing (print.c, tabwriter.c)
- * ----------------------------------------------------------------------- */
+/* ---- printing (print.c, tabwriter.c) -------------------------------------------------------- */
 
 /* Aligns tab-separated cells as Go's text/tabwriter does (elastic tab stops). */
 void tabwriter_format(const char *text, size_t min_width, size_t padding, struct strbuf *out);
@@ -215,7 +212,7 @@ void put_template(struct describe *d, unsigned level, const json_t *tmpl);
 void put_containers(struct describe *d, unsigned level, const json_t *spec, const json_t *status,
 		    bool init);
 void put_volumes(struct describe *d, unsigned level, const json_t *spec);
-void put_tolerations(struct describe *d, const json_t *spec);
+void put_tolerations(struct describe *d, unsigned level, const json_t *spec);
 void describe_pod(struct describe *d, const json_t *obj);
 void describe_deployment(struct describe *d, const json_t *obj);
 void describe_replicaset(struct describe *d, const json_t *obj);

@@ -68,25 +68,6 @@ static int container_log(struct cli *c, const json_t *pod, const char *container
 	return r.why ? cli_error("the log broke off: %s", r.why) : 0;
 }
 
-/* Says which container was taken when there are several. */
-static const char *default_container(const json_t *pod)
-{
-	json_t *list = json_at(pod, "spec.containers"), *e;
-	const char *name = meta_annotation(pod, "kubectl.kubernetes.io/default-container");
-	auto_strbuf names = {0};
-	size_t i;
-
-	if (!name || !json_find(list, "name", name))
-		name = json_str(json_array_get(list, 0), "name", "");
-	json_array_foreach(list, i, e)
-		strbuf_addf(&names, "%s%s", i ? ", " : "", json_str(e, "name", ""));
-	list = json_at(pod, "spec.initContainers");
-	json_array_foreach(list, i, e) strbuf_addf(&names, ", %s (init)", json_str(e, "name", ""));
-	if (strchr(names.s ? names.s : "", ','))
-		fprintf(stderr, "Defaulted container \"%s\" out of: %s\n", name, names.s);
-	return name;
-}
-
 static int pod_log(struct cli *c, const json_t *pod)
 {
 	json_t *e;
@@ -95,11 +76,15 @@ static int pod_log(struct cli *c, const json_t *pod)
 
 	if (!c->o.all_containers)
 		return container_log(c, pod,
-				     c->o.container ? c->o.container : default_container(pod));
-	json_array_foreach(json_at(pod, "spec.initContainers"), i, e) bad |=
-		container_log(c, pod, json_str(e, "name", ""));
-	json_array_foreach(json_at(pod, "spec.containers"), i, e) bad |=
-		container_log(c, pod, json_str(e, "name", ""));
+				     c->o.container ? c->o.container : pod_default_container(pod));
+	json_array_foreach(json_at(pod, "spec.initContainers"), i, e)
+	{
+		bad |= container_log(c, pod, json_str(e, "name", ""));
+	}
+	json_array_foreach(json_at(pod, "spec.containers"), i, e)
+	{
+		bad |= container_log(c, pod, json_str(e, "name", ""));
+	}
 	return bad;
 }
 
@@ -121,7 +106,10 @@ static int selected_logs(struct cli *c)
 		c->o.tail = 10;
 	if (!json_len(list, "items"))
 		fprintf(stderr, "No resources found in %s namespace.\n", c->o.ns);
-	json_array_foreach(json_at(list, "items"), i, pod) bad |= pod_log(c, pod);
+	json_array_foreach(json_at(list, "items"), i, pod)
+	{
+		bad |= pod_log(c, pod);
+	}
 	return bad;
 }
 

@@ -19,8 +19,7 @@ bool output_known(const char *format)
 	return !format;
 }
 
-/* ---- objects
- * ------------------------------------------------------------------------------------------ */
+/* ---- objects -------------------------------------------------------------------------------- */
 
 /* A copy without what kubectl hides; the metadata of list items too. */
 static json_t *shown(const json_t *obj)
@@ -30,7 +29,10 @@ static json_t *shown(const json_t *obj)
 	size_t i;
 
 	json_drop(copy, "metadata.managedFields");
-	json_array_foreach(items, i, item) json_drop(item, "metadata.managedFields");
+	json_array_foreach(items, i, item)
+	{
+		json_drop(item, "metadata.managedFields");
+	}
 	return copy;
 }
 
@@ -65,8 +67,7 @@ void done_print(const struct cli *c, const struct kind *k, const char *name, con
 	fflush(stdout);
 }
 
-/* ---- tables
- * ---------------------------------------------------------------------------------------------- */
+/* ---- tables --------------------------------------------------------------------------------- */
 
 /* A cell's text: only its first line, without tabs. New string. */
 static char *cell_text(const json_t *v)
@@ -196,7 +197,10 @@ size_t table_print(struct table_layout *l, const json_t *columns, const json_t *
 
 	if (heading)
 		heading_line(l, columns, &lines[0]);
-	json_array_foreach(rows, i, row) row_line(l, columns, row, &lines[i + 1]);
+	json_array_foreach(rows, i, row)
+	{
+		row_line(l, columns, row, &lines[i + 1]);
+	}
 	for (i = 0; i <= n; i++)
 		remember(l, &lines[i]);
 	for (i = heading ? 0 : 1; i <= n; i++)

@@ -160,8 +160,7 @@ const char *cli_ns(const struct cli *c, const struct kind *k)
 	return k->namespaced && !c->o.all_namespaces ? c->o.ns : NULL;
 }
 
-/* ---- pods behind a workload
- * ------------------------------------------------------------------------ */
+/* ---- pods behind a workload ----------------------------------------------------------------- */
 
 /* Running and ready pods come first, then older ones. */
 static int pod_rank(const json_t *pod)
@@ -223,4 +222,27 @@ json_t *pod_for(struct cli *c, const char *word, int *exit_code)
 	if (list && !pod)
 		*exit_code = cli_error("no pods found for %s", word);
 	return pod;
+}
+
+const char *pod_default_container(const json_t *pod)
+{
+	json_t *list = json_at(pod, "spec.containers"), *e;
+	const char *name = meta_annotation(pod, "kubectl.kubernetes.io/default-container");
+	auto_strbuf names = {0};
+	size_t i;
+
+	if (!name || !json_find(list, "name", name))
+		name = json_str(json_array_get(list, 0), "name", "");
+	json_array_foreach(list, i, e)
+	{
+		strbuf_addf(&names, "%s%s", i ? ", " : "", json_str(e, "name", ""));
+	}
+	list = json_at(pod, "spec.initContainers");
+	json_array_foreach(list, i, e)
+	{
+		strbuf_addf(&names, ", %s (init)", json_str(e, "name", ""));
+	}
+	if (strchr(names.s ? names.s : "", ','))
+		fprintf(stderr, "Defaulted container \"%s\" out of: %s\n", name, names.s);
+	return name;
 }

@@ -54,9 +54,7 @@ static int send_patch(struct cli *c, const struct ref *r, const char *type, cons
 	return exit_code;
 }
 
-/* ---- scale
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- scale ---------------------------------------------------------------------------------- */
 
 int cmd_scale(struct cli *c)
 {
@@ -95,9 +93,7 @@ int cmd_scale(struct cli *c)
 	return bad;
 }
 
-/* ---- status
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- status --------------------------------------------------------------------------------- */
 
 struct status {
 	struct cli *c;
@@ -194,8 +190,7 @@ int cmd_rollout_status(struct cli *c)
 	return each(c, status_one);
 }
 
-/* ---- restart, pause, resume
- * ---------------------------------------------------------------------------------- */
+/* ---- restart, pause, resume ----------------------------------------------------------------- */
 
 static int restart_one(struct cli *c, const struct ref *r, const json_t *live)
 {
@@ -248,8 +243,7 @@ int cmd_rollout_resume(struct cli *c)
 	return each(c, resume_one);
 }
 
-/* ---- history and undo
- * ------------------------------------------------------------------------------------------ */
+/* ---- history and undo ----------------------------------------------------------------------- */
 
 static int64_t revision_of(const json_t *rs)
 {
@@ -321,6 +315,10 @@ static void history_table(const struct ref *r, const json_t *all)
 	json_t *rs;
 	size_t i;
 
+	if (!json_array_size(all)) {
+		printf("%s/%s \nNo rollout history found.\n", kind_word(r->kind, word), r->name);
+		return;
+	}
 	strbuf_adds(&text, "REVISION\tCHANGE-CAUSE\n");
 	json_array_foreach(all, i, rs)
 	{

@@ -15,8 +15,7 @@ static void created_cell(const json_t *obj, time_t now, json_t *cells)
 	cell_age(cells, json_str(obj, "metadata.creationTimestamp", NULL), now);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------
- */
+/* ---- nodes ---------------------------------------------------------------------------------- */
 
 static int strp_cmp(const void *a, const void *b)
 {
@@ -77,8 +76,7 @@ void node_cells(const json_t *obj, time_t now, json_t *cells)
 		 "<unknown>");
 }
 
-/* ---- small kinds ------------------------------------------------------------------------------
- */
+/* ---- small kinds ---------------------------------------------------------------------------- */
 
 void namespace_cells(const json_t *obj, time_t now, json_t *cells)
 {
@@ -110,8 +108,7 @@ void serviceaccount_cells(const json_t *obj, time_t now, json_t *cells)
 	created_cell(obj, now, cells);
 }
 
-/* ---- events -----------------------------------------------------------------------------------
- */
+/* ---- events --------------------------------------------------------------------------------- */
 
 /* A string at the path that is not empty. */
 static const char *text_at(const json_t *obj, const char *path)

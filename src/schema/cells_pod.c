@@ -166,8 +166,10 @@ static void readiness_gates(const json_t *pod, json_t *cells)
 	char text[48] = "<none>";
 	size_t i, met = 0;
 
-	json_array_foreach(gates, i, g) met +=
-		condition_true(pod, json_str(g, "conditionType", ""));
+	json_array_foreach(gates, i, g)
+	{
+		met += condition_true(pod, json_str(g, "conditionType", ""));
+	}
 	if (json_array_size(gates))
 		snprintf(text, sizeof(text), "%zu/%zu", met, json_array_size(gates));
 	cell_str(cells, text, "");

@@ -79,7 +79,10 @@ static void external_ip_cell(const json_t *svc, json_t *cells)
 	}
 	if (balancer)
 		add_ingress(&b, svc);
-	json_array_foreach(list, i, e) add_item(&b, json_is_string(e) ? json_string_value(e) : "");
+	json_array_foreach(list, i, e)
+	{
+		add_item(&b, json_is_string(e) ? json_string_value(e) : "");
+	}
 	cell_str(cells, b.s, balancer ? "<pending>" : "<none>");
 }
 
@@ -116,8 +119,7 @@ void service_cells(const json_t *obj, time_t now, json_t *cells)
 	cell_str(cells, selector, "<none>");
 }
 
-/* ---- endpoints --------------------------------------------------------------------------------
- */
+/* ---- endpoints ------------------------------------------------------------------------------ */
 
 static void add_address(struct shortlist *l, const json_t *address, const json_t *port)
 {
@@ -138,12 +140,18 @@ static void add_subset(struct shortlist *l, const json_t *subset)
 
 	/* A headless service may have no ports. */
 	if (!json_array_size(ports)) {
-		json_array_foreach(addresses, i, a) add_address(l, a, NULL);
+		json_array_foreach(addresses, i, a)
+		{
+			add_address(l, a, NULL);
+		}
 		return;
 	}
 	json_array_foreach(ports, j, p)
 	{
-		json_array_foreach(addresses, i, a) add_address(l, a, p);
+		json_array_foreach(addresses, i, a)
+		{
+			add_address(l, a, p);
+		}
 	}
 }
 
@@ -153,7 +161,10 @@ void endpoints_cells(const json_t *obj, time_t now, json_t *cells)
 	struct shortlist l = {0};
 	size_t i;
 
-	json_array_foreach(subsets, i, s) add_subset(&l, s);
+	json_array_foreach(subsets, i, s)
+	{
+		add_subset(&l, s);
+	}
 	cell_str(cells, meta_name(obj), "");
 	shortlist_cell(&l, cells, json_array_size(subsets) ? "" : "<none>");
 	cell_age(cells, json_str(obj, "metadata.creationTimestamp", NULL), now);
@@ -179,7 +190,9 @@ void endpointslice_cells(const json_t *obj, time_t now, json_t *cells)
 		json_t *addresses = json_at(e, "addresses");
 
 		json_array_foreach(addresses, j, a)
+		{
 			shortlist_add(&list, "%s", json_is_string(a) ? json_string_value(a) : "");
+		}
 	}
 	cell_str(cells, meta_name(obj), "");
 	cell_str(cells, json_str(obj, "addressType", ""), "");

@@ -12,7 +12,9 @@ static void container_cell(const json_t *obj, const char *member, json_t *cells)
 	size_t i;
 
 	json_array_foreach(list, i, c)
+	{
 		strbuf_addf(&b, "%s%s", i ? "," : "", json_str(c, member, ""));
+	}
 	cell_str(cells, b.s, "");
 }
 

@@ -268,7 +268,7 @@ static json_t *diff_maps(const struct diff *d, const struct message *m, bool ret
 	return json_incref(patch);
 }
 
-/* ---- putting both patches together -------------------------------------------------------- */
+/* ---- putting both patches together ---------------------------------------------------------- */
 
 static void combine_maps(const struct message *m, json_t *into, const json_t *delta);
 

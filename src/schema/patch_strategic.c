@@ -85,7 +85,7 @@ static int spend(struct smp *s, size_t a, size_t b)
 	return 0;
 }
 
-/* ---- directives that must not reach the object ------------------------------------------- */
+/* ---- directives that must not reach the object ---------------------------------------------- */
 
 static bool is_directive(const char *key)
 {
@@ -127,7 +127,7 @@ static json_t *without_directives(const json_t *v)
 	return out;
 }
 
-/* ---- lists -------------------------------------------------------------------------------- */
+/* ---- lists ---------------------------------------------------------------------------------- */
 
 /* Are two elements the same one? By merge key for maps, by value for scalars. */
 static bool same_element(const json_t *a, const json_t *b, const char *key)
@@ -339,7 +339,7 @@ static json_t *merge_list(struct smp *s, const struct field *f, const json_t *or
 	return merged ? arrange(merged, patch, orig, f->smp_key) : NULL;
 }
 
-/* ---- maps --------------------------------------------------------------------------------- */
+/* ---- maps ----------------------------------------------------------------------------------- */
 
 static int apply_retain_keys(struct smp *s, json_t *orig, json_t *patch)
 {

@@ -33,7 +33,7 @@ struct label_selector {
 	struct requirement *reqs;
 };
 
-/* ---- building ------------------------------------------------------------------------------ */
+/* ---- building ------------------------------------------------------------------------------- */
 
 static int strp_cmp(const void *a, const void *b)
 {
@@ -421,8 +421,7 @@ struct label_selector *label_selector_from_map(const json_t *map)
 	return s;
 }
 
-/* ---- matching and formatting ------------------------------------------------------------------
- */
+/* ---- matching and formatting ---------------------------------------------------------------- */
 
 static bool requirement_matches(const struct requirement *r, const json_t *labels)
 {

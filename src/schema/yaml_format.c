@@ -13,8 +13,7 @@ static int write_cb(void *data, unsigned char *buffer, size_t size)
 	return 1;
 }
 
-/* ---- order of keys ----------------------------------------------------------------------------
- */
+/* ---- order of keys -------------------------------------------------------------------------- */
 
 /* Length of the run of digits at s. */
 static size_t digits(const char *s)
@@ -45,8 +44,7 @@ static int key_cmp(const void *pa, const void *pb)
 	return (unsigned char)a[i] < (unsigned char)b[i] ? -1 : 1;
 }
 
-/* ---- what must be quoted ------------------------------------------------------------------------
- */
+/* ---- what must be quoted -------------------------------------------------------------------- */
 
 /* Skips 1..max digits. NULL when there are none, NULL stays NULL. */
 static const char *skip_digits(const char *s, size_t max)
@@ -118,8 +116,7 @@ static bool plain_is_string(const char *s)
 	return json_is_string(v) && !streq(s, "<<") && !is_timestamp(s) && !is_base60(s);
 }
 
-/* ---- emitting -----------------------------------------------------------------------------------
- */
+/* ---- emitting ------------------------------------------------------------------------------- */
 
 static bool emit(yaml_emitter_t *em, yaml_event_t *e)
 {
@@ -191,7 +188,10 @@ static bool emit_object(yaml_emitter_t *em, const json_t *v)
 	json_t *member;
 	size_t n = 0;
 
-	json_object_foreach((json_t *)v, key, member) keys[n++] = key;
+	json_object_foreach((json_t *)v, key, member)
+	{
+		keys[n++] = key;
+	}
 	qsort(keys, n, sizeof(*keys), key_cmp);
 	if (!yaml_mapping_start_event_initialize(&e, NULL, NULL, true, YAML_BLOCK_MAPPING_STYLE) ||
 	    !emit(em, &e))

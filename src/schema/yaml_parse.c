@@ -241,7 +241,7 @@ static json_t *load_scalar(struct loader *l, const yaml_event_t *e)
 	return v;
 }
 
-/* ---- anchors --------------------------------------------------------------------------------- */
+/* ---- anchors -------------------------------------------------------------------------------- */
 
 static void put_anchor(struct loader *l, const yaml_char_t *name, json_t *v)
 {
@@ -304,7 +304,7 @@ static json_t *load_alias(struct loader *l, const yaml_event_t *e)
 	return json_deep_copy(v);
 }
 
-/* ---- nodes ----------------------------------------------------------------------------------- */
+/* ---- nodes ---------------------------------------------------------------------------------- */
 
 static json_t *load_node(struct loader *l, yaml_event_t *e, unsigned depth);
 
@@ -476,8 +476,7 @@ static json_t *load_node(struct loader *l, yaml_event_t *e, unsigned depth)
 	return v;
 }
 
-/* ---- streams -----------------------------------------------------------------------------------
- */
+/* ---- streams -------------------------------------------------------------------------------- */
 
 /* Reads the node of a document and its end. */
 static json_t *load_document(struct loader *l)

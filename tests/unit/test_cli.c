@@ -14,8 +14,7 @@
 
 #include "../../src/cli/internal.h"
 
-/* ---- the server
- * ------------------------------------------------------------------------------------------- */
+/* ---- the server ----------------------------------------------------------------------------- */
 
 struct server {
 	struct loop *loop;
@@ -93,6 +92,11 @@ static void exec_exit(void *arg, int status)
 {
 	struct api_exec *e = arg;
 
+	/* A quick command may have ended in the very turn it was started in. */
+	if (work_queued(&e->start)) {
+		work_cancel(&e->start);
+		exec_start(e);
+	}
 	loop_free_later(e->loop, free, e);
 	e->ops->on_end(e->arg, WIFEXITED(status) ? WEXITSTATUS(status) : -1, "killed");
 }
@@ -271,8 +275,7 @@ static int serve(const char *dir, int ready)
 	}
 }
 
-/* ---- running command lines
- * ---------------------------------------------------------------------------------- */
+/* ---- running command lines ------------------------------------------------------------------ */
 
 static char dir[128], out_path[160], err_path[160];
 static pid_t server_pid;
@@ -382,9 +385,7 @@ static void expect(const char *line, const char *input, int code, const char *wa
 	check_text(line, "error output", errors, want_err);
 }
 
-/* ---- pure parts
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- pure parts ----------------------------------------------------------------------------- */
 
 static void test_tabwriter(void **state UNUSED)
 {
@@ -467,9 +468,7 @@ static void test_paths(void **state UNUSED)
 	assert_string_equal(query, "/api/v1/namespaces/a/pods/b/log?x=1%262&z=%3D");
 }
 
-/* ---- command lines
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- command lines -------------------------------------------------------------------------- */
 
 static const char manifest[] = "apiVersion: v1\n"
 			       "kind: ConfigMap\n"
@@ -578,7 +577,7 @@ static void test_scale_rollout(void **state UNUSED)
 	       "Waiting for deployment spec update to be observed...\n",
 	       "error: timed out waiting for the condition\n");
 	expect("rollout history deploy/web", NULL, 0,
-	       "deployment.apps/web \nREVISION  CHANGE-CAUSE\n\n", "");
+	       "deployment.apps/web \nNo rollout history found.\n", "");
 	expect("rollout undo deploy/web", NULL, 1, "",
 	       "error: no rollout history found for deployment \"web\"\n");
 }
@@ -606,10 +605,12 @@ static void test_pod(void **state UNUSED)
 	       "[pod/p/c] default/p/c tail=-1 follow=1\n[pod/p/c] second\n",
 	       "Defaulted container \"c\" out of: c, d\n");
 	expect("logs nope", NULL, 1, "", "Error from server (NotFound): pods \"nope\" not found\n");
-	expect("exec p -- echo hello", NULL, 0, "hello\n", "");
+	expect("exec p -- echo hello", NULL, 0, "hello\n",
+	       "Defaulted container \"c\" out of: c, d\n");
 	expect("exec -i p -c c -- cat", "through\nthe pipe\n", 0, "through\nthe pipe\n", "");
-	expect("exec p -- sh -c exit${IFS}7", NULL, 7, "", "command terminated with exit code 7\n");
-	expect("exec p -- sh -c echo${IFS}x>&2", NULL, 0, "", "x\n");
+	expect("exec p -c c -- sh -c exit${IFS}7", NULL, 7, "",
+	       "command terminated with exit code 7\n");
+	expect("exec p -c c -- sh -c echo${IFS}x>&2", NULL, 0, "", "x\n");
 	expect("exec nope -- true", NULL, 1, "",
 	       "Error from server (NotFound): pods \"nope\" not found\n");
 	expect("delete pod p --force", NULL, 0, "pod \"p\" force deleted\n", NULL);

@@ -343,8 +343,7 @@ static void test_three_way(void **state)
 	}
 }
 
-/* ---- selectors ----------------------------------------------------------------------------------
- */
+/* ---- selectors ------------------------------------------------------------------------------ */
 
 static void test_label_selector(void **state)
 {
@@ -498,8 +497,7 @@ static void test_field_selector(void **state)
 	assert_int_equal(err_http_code(&err3), 400);
 }
 
-/* ---- tables
- * --------------------------------------------------------------------------------------- */
+/* ---- tables --------------------------------------------------------------------------------- */
 
 struct row_case {
 	const struct kind *k;
@@ -682,8 +680,7 @@ static void test_table(void **state)
 	assert_null(json_at(row, "object"));
 }
 
-/* ---- durations, quantities
- * ------------------------------------------------------------------------ */
+/* ---- durations, quantities ------------------------------------------------------------------ */
 
 static void test_duration(void **state)
 {
@@ -790,8 +787,7 @@ static void test_int_or_percent(void **state)
 	assert_int_equal(int_or_percent(NULL, 1, true, 5), 5);
 }
 
-/* ---- YAML
- * ------------------------------------------------------------------------------------------- */
+/* ---- YAML ----------------------------------------------------------------------------------- */
 
 static json_t *Y(const char *text, struct err *err)
 {
