@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#define DEFAULT_SOCKET RUNSTATEDIR "/coracle/api.sock"
+#define DEFAULT_SOCKET "/run/coracle/api.sock"
 
 static const struct command {
 	const char *name; /* one or two words */
