@@ -398,15 +398,19 @@ static void test_follow_and_term(void **state)
 	create_pod(
 		f, "term",
 		"\"containers\":[{" SH("trap 'echo bye; exit 7' TERM; echo up; while :; do sleep "
-				       "0.05; done") "}]");
+				       "0.05; done") ",\"lifecycle\":{"
+						     "\"postStart\":{\"exec\":{\"command\":[\"sh\","
+						     "\"-c\",\"echo post >/proc/1/fd/1\"]}},"
+						     "\"preStop\":{\"exec\":{\"command\":[\"sh\","
+						     "\"-c\",\"echo pre >/proc/1/fd/1\"]}}}}]");
 	wait_for(f, phase_is(f, "term", "Running"));
 	assert_non_null(node_api_ops.log_open(f->node, "default", "term", &o, &log_ops, &h, &err));
-	wait_for(f, h.text.s && strstr(h.text.s, "up\n"));
+	wait_for(f, h.text.s && strstr(h.text.s, "up\n") && strstr(h.text.s, "post\n"));
 	assert_int_equal(
 		registry_delete(f->registry, &kind_pod, "default", "term", &w, &ret, &gone, &err),
 		0);
 	wait_for(f, h.ended);
-	assert_string_equal(h.text.s, "up\nbye\n");
+	assert_true(str_ends(h.text.s, "pre\nbye\n"));
 	strbuf_done(&h.text);
 	wait_for(f, !pod(f, "term"));
 }
@@ -601,6 +605,41 @@ static void test_sandbox_dies(void **state)
 	delete_pod(f, "frail");
 }
 
+/* The same while no daemon looks: what ran counts as lost. */
+static void test_sandbox_dies_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	create_pod(f, "lone", "\"containers\":[{" SH(IDLE) "}]");
+	create_pod(f, "once", "\"restartPolicy\":\"Never\",\"containers\":[{" SH(IDLE) "}]");
+	wait_for(f, is_ready(f, "lone") && is_ready(f, "once"));
+	json_auto_t *rows = show_rows("pods");
+	pid_t lone = (pid_t)json_int(json_find(rows, "name", "lone"), "sandbox", 0);
+	pid_t once = (pid_t)json_int(json_find(rows, "name", "once"), "sandbox", 0);
+	assert_true(lone > 1 && once > 1);
+	stop_node(f);
+	assert_int_equal(kill(lone, SIGKILL), 0);
+	assert_int_equal(kill(once, SIGKILL), 0);
+	start_node(f);
+	wait_for(f, json_int(ctr(f, "lone", 0), "restartCount", 0) == 1 && is_ready(f, "lone"));
+	assert_string_equal(ctr_str(f, "lone", "lastState.terminated.reason"),
+			    "ContainerStatusUnknown");
+	wait_for(f, phase_is(f, "once", "Failed"));
+	assert_int_equal(json_int(ctr(f, "once", 0), "state.terminated.exitCode", 0), 137);
+	delete_pod(f, "lone");
+	delete_pod(f, "once");
+}
+
+static void test_deadline(void **state)
+{
+	struct fixture *f = *state;
+
+	create_pod(f, "late", "\"activeDeadlineSeconds\":1,\"containers\":[{" SH(IDLE) "}]");
+	wait_for(f, phase_is(f, "late", "Failed"));
+	assert_string_equal(json_str(pod(f, "late"), "status.reason", ""), "DeadlineExceeded");
+	delete_pod(f, "late");
+}
+
 static void test_services(void **state)
 {
 	struct fixture *f = *state;
@@ -701,11 +740,18 @@ static void clean(void)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_node_object),	cmocka_unit_test(test_runs),
-		cmocka_unit_test(test_follow_and_term), cmocka_unit_test(test_ends),
-		cmocka_unit_test(test_crash_loop),	cmocka_unit_test(test_init),
-		cmocka_unit_test(test_missing),		cmocka_unit_test(test_probes),
-		cmocka_unit_test(test_adopted),		cmocka_unit_test(test_sandbox_dies),
+		cmocka_unit_test(test_node_object),
+		cmocka_unit_test(test_runs),
+		cmocka_unit_test(test_follow_and_term),
+		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_crash_loop),
+		cmocka_unit_test(test_init),
+		cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_probes),
+		cmocka_unit_test(test_adopted),
+		cmocka_unit_test(test_sandbox_dies),
+		cmocka_unit_test(test_sandbox_dies_alone),
+		cmocka_unit_test(test_deadline),
 		cmocka_unit_test(test_services),
 	};
 	int ret;
