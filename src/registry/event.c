@@ -148,13 +148,19 @@ static bool fold(struct registry *r, const json_t *ev)
 	return true;
 }
 
-/* "name.1789abcdef012345", as client-go names events. */
-static void set_name(json_t *ev, const struct object *about)
+/* "name.1789abcdef012345": nanoseconds, as client-go names events. Lists are in the order of names,
+ * and kubectl shows events of the same second as they are listed. */
+static void set_name(struct registry *r, json_t *ev, const struct object *about)
 {
+	struct events *e = &r->events;
+	struct timespec now;
 	uint64_t x;
 
-	random_bytes(&x, sizeof(x));
-	json_put_strf(ev, "metadata.name", "%.200s.%016llx", about->name, (unsigned long long)x);
+	clock_gettime(CLOCK_REALTIME, &now);
+	x = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	e->last_name = x > e->last_name ? x : e->last_name + 1;
+	json_put_strf(ev, "metadata.name", "%.200s.%016llx", about->name,
+		      (unsigned long long)e->last_name);
 }
 
 void registry_event(struct registry *r, const struct object *about, const char *field_path,
@@ -183,7 +189,7 @@ void registry_event(struct registry *r, const struct object *about, const char *
 		json_put_str(ev, "source.host", r->node_name);
 	if (fold(r, ev))
 		return;
-	set_name(ev, about);
+	set_name(r, ev, about);
 	json_put_str(ev, "metadata.namespace", ns);
 	json_put_time(ev, "firstTimestamp", now);
 	json_put_time(ev, "lastTimestamp", now);

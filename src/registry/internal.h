@@ -29,6 +29,7 @@ struct events {
 	struct list records; /* the least recently seen first */
 	size_t n;
 	struct timer *timer;
+	uint64_t last_name; /* number in the newest name */
 };
 
 struct registry {
