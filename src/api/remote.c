@@ -42,6 +42,7 @@ struct remote {
 	char *ns, *pod, *container;
 	struct strv argv;
 	bool attach, tty;
+	bool pty; /* in is the output, too */
 	bool started, ended, finished, closed;
 	bool running;		   /* the descriptors are there */
 	unsigned short cols, rows; /* of the client's terminal, 0: not told */
@@ -114,8 +115,8 @@ static void input_close(struct remote *r)
 {
 	io_free(r->in_io);
 	r->in_io = NULL;
-	/* With a terminal the descriptor is the output's, which closes it. */
-	if (!r->tty)
+	/* A pty's descriptor is the output's as well, which closes it. */
+	if (!r->pty)
 		fd_close(r->in);
 	r->in = -1;
 	r->in_closed = true;
@@ -248,7 +249,7 @@ static void on_output(void *arg, int fd, unsigned what UNUSED)
 		return;
 	}
 	/* End, or EIO of a terminal whose last user has gone. */
-	if (r->tty)
+	if (r->pty)
 		input_close(r);
 	output_close(o);
 	finish_if_done(r);
@@ -298,7 +299,7 @@ static void input_flush(struct remote *r)
 	spdy_pause(r->spdy, r->in_left.len > INPUT_HIGH);
 	if (r->in_io)
 		io_want(r->in_io, r->in_left.len ? IO_WRITE : 0);
-	if (r->in_fin && r->in_left.len == 0 && !r->tty && r->in >= 0)
+	if (r->in_fin && r->in_left.len == 0 && !r->pty && r->in >= 0)
 		input_close(r);
 }
 
@@ -338,7 +339,9 @@ static void on_exec_start(void *arg, int in, int out, int err)
 	}
 	r->running = true;
 	apply_size(r);
-	if (r->tty) {
+	/* One descriptor for both ways; attaching to a terminal gives a pipe for each. */
+	r->pty = r->tty && out < 0;
+	if (r->pty) {
 		output_open(r, 0, CH_STDOUT, in);
 		input_open(r, in);
 	} else {
