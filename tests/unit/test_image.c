@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* References, loading, looking up, removing, healing, preloading; hostile archives. */
 #include "image_fixture.h"
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/xattr.h>
 
 /* ---- references ------------------------------------------------------------------------- */
@@ -567,6 +569,30 @@ static void test_all_or_nothing(void **state)
 	assert_null(image_find(f->store, "good:1"));
 }
 
+static void test_disk_full(void **state)
+{
+	struct fixture *f = *state;
+	auto_free char *path = fixture_path(f, "big.tar");
+	const struct tar_entry big[] = {{.path = "big", .type = AE_IFREG, .size = 4 << 20}};
+	struct layer l = layer_make(big, 1, ARCHIVE_FILTER_GZIP);
+	struct outcome o = {0};
+	docker_archive(path, "big:1", &l, 1, NULL, ARCHIVE_FILTER_NONE);
+	layer_done(&l);
+	image_store_close(f->store);
+	assert_int_equal(unshare(CLONE_NEWNS), 0);
+	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	assert_int_equal(mount("tmpfs", f->dir, "tmpfs", 0, "size=1m"), 0);
+	fixture_open(f);
+	load_path(f, path, &o);
+	assert_int_equal(o.err.reason, ERR_INSUFFICIENT_STORAGE);
+	assert_non_null(strstr(o.err.message, "\"big\": no space left on device"));
+	err_done(&o.err);
+	assert_store_clean(f);
+	image_store_close(f->store);
+	assert_int_equal(umount(f->dir), 0);
+	fixture_open(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest always[] = {cmocka_unit_test(test_refs)};
@@ -576,6 +602,7 @@ int main(void)
 		TEST(test_users),	   TEST(test_users_hidden), TEST(test_remove),
 		TEST(test_heal),	   TEST(test_preload),	    TEST(test_cancel),
 		TEST(test_hostile_layers), TEST(test_damaged),	    TEST(test_all_or_nothing),
+		TEST(test_disk_full),
 	};
 	int failed = cmocka_run_group_tests(always, NULL, NULL);
 	if (geteuid() == 0)

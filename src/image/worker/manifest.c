@@ -240,7 +240,7 @@ static int record_fill(const json_t *conf, json_t *record)
 		return -EINVAL;
 	size_t len;
 	auto_free char *text = json_text(record, &len);
-	return len > RECORD_MAX_BYTES / 2 ? -EINVAL : 0;
+	return !text || len > RECORD_MAX_BYTES / 2 ? -EINVAL : 0;
 }
 
 int conf_parse(const char *text, size_t len, struct image_conf *ret, struct err *err)

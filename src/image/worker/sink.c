@@ -327,7 +327,7 @@ static int disk_data(struct layer_sink *s, const void *buf, size_t len, uint64_t
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return sink_err(err, errno, "file data");
+			return sink_err(err, errno, d->file.path);
 		p += n;
 		off += (uint64_t)n;
 		len -= (size_t)n;
