@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 
+enum { LOCK_TRIES = 100, LOCK_PAUSE_NS = 20 * 1000 * 1000 };
 enum { NODE_PREFIX = 22, API_IP_OFFSET = 1, DNS_IP_OFFSET = 10, DNS_PORT = 53 };
 
 static char *below(const char *dir, const char *name)
@@ -21,17 +22,21 @@ static int make_dir(const char *path, mode_t mode, struct err *err)
 	return r < 0 ? err_errno(err, -r, "cannot make %s", path) : 0;
 }
 
-/* One daemon per pair of directories. */
+/* One daemon per pair of directories. One that was just killed may need a moment to be gone. */
 static int take_lock(struct daemon *d, struct err *err)
 {
 	auto_free char *path = below(d->o->run_dir, "coracled.lock");
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
 
 	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d->lock_fd < 0)
 		return err_errno(err, errno, "cannot open %s", path);
-	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return err_set(err, ERR_CONFLICT, "another coracled runs in %s", d->o->run_dir);
-	return 0;
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		nanosleep(&pause, NULL); /* the loop does not run yet */
+	}
+	return err_set(err, ERR_CONFLICT, "another coracled runs in %s", d->o->run_dir);
 }
 
 static int start_dirs(struct daemon *d, struct err *err)
