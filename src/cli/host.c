@@ -252,6 +252,22 @@ int cmd_show(struct cli *c)
 	return exit_code;
 }
 
+static bool ignore_data(void *arg UNUSED, const char *data UNUSED, size_t len UNUSED)
+{
+	return true;
+}
+
+/* A watch that is only held open: it ends when the daemon does (or has done so already). */
+static void wait_for_end(struct cli *c)
+{
+	const struct query q = {.path = "/api/v1/namespaces?watch=true&timeoutSeconds=86400",
+				.on_data = ignore_data};
+	auto_reply r = {0};
+
+	if (client_call(c, &q, &r) < 0)
+		return;
+}
+
 int cmd_node_stop(struct cli *c)
 {
 	const struct query q = {.method = "POST", .path = "/coracle/v1/node/stop?pods=true"};
@@ -263,6 +279,10 @@ int cmd_node_stop(struct cli *c)
 		return reply_error(&r, NULL);
 	if (!c->o.quiet)
 		printf("the node is stopping its pods and then itself\n");
+	fflush(stdout);
+	wait_for_end(c);
+	if (!c->o.quiet)
+		printf("stopped\n");
 	return 0;
 }
 
