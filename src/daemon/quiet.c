@@ -10,12 +10,17 @@
 #include <sys/mman.h>
 
 #define QUIET_AFTER_US (5 * USEC_PER_SEC)
-enum { QUIET_TURNS = 2000, SMAPS_LINE = 512 };
+enum {
+	QUIET_TURNS = 200, /* so many turns are worth a trim */
+	QUIET_BUSY = 100,  /* more than these between two looks: the burst goes on */
+	SMAPS_LINE = 512,
+};
 
 struct quiet {
 	struct loop *loop;
 	struct timer *timer;
-	uint64_t turns; /* at the last trim */
+	uint64_t trimmed; /* turns at the last trim */
+	uint64_t seen;	  /* turns at the last look */
 };
 
 struct mapping {
@@ -60,11 +65,21 @@ static void drop_clean_text(void)
 	drop(&m);
 }
 
+static void look_later(struct quiet *q)
+{
+	q->seen = loop_turns(q->loop);
+	timer_arm(q->timer, QUIET_AFTER_US);
+}
+
 static void on_quiet(void *arg)
 {
 	struct quiet *q = arg;
 
-	q->turns = loop_turns(q->loop);
+	if (loop_turns(q->loop) - q->seen > QUIET_BUSY) {
+		look_later(q);
+		return;
+	}
+	q->trimmed = loop_turns(q->loop);
 	malloc_trim(0);
 	drop_clean_text();
 }
@@ -75,14 +90,14 @@ struct quiet *quiet_new(struct loop *loop)
 
 	q->loop = loop;
 	q->timer = timer_new(loop, on_quiet, q);
-	timer_arm(q->timer, QUIET_AFTER_US);
+	look_later(q);
 	return q;
 }
 
 void quiet_turn(struct quiet *q)
 {
-	if (loop_turns(q->loop) - q->turns >= QUIET_TURNS && !timer_armed(q->timer))
-		timer_arm(q->timer, QUIET_AFTER_US);
+	if (loop_turns(q->loop) - q->trimmed >= QUIET_TURNS && !timer_armed(q->timer))
+		look_later(q);
 }
 
 void quiet_free(struct quiet *q)
