@@ -116,6 +116,11 @@ void frontend_pause(struct frontend *f, bool pause)
 
 void frontend_close(struct frontend *f)
 {
+	if (f->trouble) { /* it ends with what it was about */
+		free(f->trouble);
+		f->trouble = NULL;
+		tell_trouble(f);
+	}
 	timer_free(f->retry);
 	f->retry = NULL;
 	listener_free(f->listener);
@@ -167,15 +172,17 @@ bool frontend_has(const struct frontend *f, const struct sockaddr_in *backend)
 	return false;
 }
 
-/* The backend this client had, when it is still there and its time is not over. */
-static bool remembered(struct frontend *f, const char *client, struct sockaddr_in *ret)
+/* Index of the backend this client had, when it is still there and its time is not over, or -1. */
+static ssize_t remembered(struct frontend *f, const char *client)
 {
 	struct affinity *a = map_get(&f->affinity, client);
 
-	if (!a || mono_before(a->until, loop_now(f->proxy->loop)) || !frontend_has(f, &a->backend))
-		return false;
-	*ret = a->backend;
-	return true;
+	if (!a || mono_before(a->until, loop_now(f->proxy->loop)))
+		return -1;
+	for (size_t i = 0; i < f->n_backends; i++)
+		if (sockaddr_equal(&f->backends[i].addr, &a->backend))
+			return (ssize_t)i;
+	return -1;
 }
 
 static void remember(struct frontend *f, const char *client, const struct sockaddr_in *backend)
@@ -193,15 +200,19 @@ static void remember(struct frontend *f, const char *client, const struct sockad
 }
 
 bool frontend_choose(struct frontend *f, const struct sockaddr_in *client, size_t attempt,
-		     struct sockaddr_in *ret)
+		     size_t *first, struct sockaddr_in *ret)
 {
 	char who[16];
+	ssize_t had = -1;
 
 	if (attempt >= f->n_backends)
 		return false;
 	snprintf(who, sizeof(who), "%08x", client->sin_addr.s_addr);
-	if (!f->affinity_seconds || attempt || !remembered(f, who, ret))
-		*ret = f->backends[f->next++ % f->n_backends].addr;
+	if (!attempt && f->affinity_seconds)
+		had = remembered(f, who);
+	if (!attempt)
+		*first = had >= 0 ? (size_t)had : f->next++;
+	*ret = f->backends[(*first + attempt) % f->n_backends].addr;
 	if (f->affinity_seconds)
 		remember(f, who, ret);
 	return true;

@@ -13,21 +13,24 @@
 enum {
 	PROXY_SCRATCH = 64 * 1024, /* one read; shared by all sessions */
 	PROXY_PIPES = 16,	   /* idle splice pipes kept */
+	PROXY_PIPES_OUT = 256,	   /* in use at once; streams beyond go on copying */
 };
 
 struct proxy {
 	struct loop *loop;
 	struct proxy_config config;
-	struct map frontends;  /* "tcp 10.43.0.1:80" -> struct frontend */
-	struct list tcp;       /* struct tcp_session.node */
-	struct list udp;       /* struct udp_session.node */
+	struct map frontends; /* "tcp 10.43.0.1:80" -> struct frontend */
+	struct list tcp;      /* struct tcp_session.node */
+	struct list udp;      /* struct udp_session.node, least recently used first */
+	size_t n_udp;
 	struct timer *janitor; /* armed while there are UDP sessions */
 	struct proxy_stats stats;
 	bool full; /* listeners pause */
 	char *scratch;
 	int pipes[PROXY_PIPES][2]; /* empty pipes for splice(2) */
 	int n_pipes;
-	uint32_t turn; /* seed of the round robin */
+	unsigned pipes_out; /* in use by relays */
+	uint32_t turn;	    /* seed of the round robin */
 };
 
 struct frontend {
@@ -59,10 +62,11 @@ void frontend_update(struct frontend *f, const struct proxy_frontend *now);
 void frontend_close(struct frontend *f);
 struct frontend *frontend_ref(struct frontend *f);
 void frontend_unref(struct frontend *f);
-/* A backend for this client (affinity, else round robin); false: there is none. attempt 0, 1, ...:
- * the next one each time. */
+/* A backend for this client (affinity, else round robin); false: all have been tried. attempt 0
+ * sets *first, the later ones go on from there: each backend is tried once, whoever else asks
+ * meanwhile. */
 bool frontend_choose(struct frontend *f, const struct sockaddr_in *client, size_t attempt,
-		     struct sockaddr_in *ret);
+		     size_t *first, struct sockaddr_in *ret);
 bool frontend_has(const struct frontend *f, const struct sockaddr_in *backend);
 void frontend_pause(struct frontend *f, bool pause);
 

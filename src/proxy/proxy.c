@@ -111,30 +111,41 @@ void proxy_free(struct proxy *p)
 	loop_free_later(p->loop, proxy_bury, p);
 }
 
+enum { KEY_MAX = ADDR_TEXT_MAX + 8 };
+
+static const char *key_of(char key[static KEY_MAX], const struct proxy_frontend *config)
+{
+	char text[ADDR_TEXT_MAX];
+
+	snprintf(key, KEY_MAX, "%s %s", config->protocol == IPPROTO_UDP ? "udp" : "tcp",
+		 sockaddr_text(text, &config->listen));
+	return key;
+}
+
 static void take(struct proxy *p, const struct proxy_frontend *config)
 {
-	char text[ADDR_TEXT_MAX], key[ADDR_TEXT_MAX + 8];
-	struct frontend *f;
+	char key[KEY_MAX];
+	struct frontend *f = map_get(&p->frontends, key_of(key, config));
 
-	snprintf(key, sizeof(key), "%s %s", config->protocol == IPPROTO_UDP ? "udp" : "tcp",
-		 sockaddr_text(text, &config->listen));
-	f = map_get(&p->frontends, key);
-	if (f) {
+	if (f)
 		frontend_update(f, config);
-	} else {
-		f = frontend_new(p, config, key);
-		map_put(&p->frontends, key, f);
-	}
-	f->seen = true;
+	else
+		map_put(&p->frontends, key, frontend_new(p, config, key));
 }
 
 void proxy_set(struct proxy *p, const struct proxy_frontend *frontends, size_t n)
 {
 	size_t i = 0;
 	void *value;
+	char key[KEY_MAX];
 
-	for (size_t k = 0; k < n; k++)
-		take(p, &frontends[k]);
+	for (size_t k = 0; k < n; k++) {
+		struct frontend *f = map_get(&p->frontends, key_of(key, &frontends[k]));
+
+		if (f)
+			f->seen = true;
+	}
+	/* Those that go, go first: a new one may want the port at another address, or at all. */
 	while (map_next(&p->frontends, &i, NULL, &value)) {
 		struct frontend *f = value;
 
@@ -145,6 +156,8 @@ void proxy_set(struct proxy *p, const struct proxy_frontend *frontends, size_t n
 		}
 		f->seen = false;
 	}
+	for (size_t k = 0; k < n; k++)
+		take(p, &frontends[k]);
 }
 
 static void pause_all(struct proxy *p, bool pause)
@@ -177,20 +190,25 @@ void session_leave(struct proxy *p)
 
 int pipe_take(struct proxy *p, int fds[2])
 {
+	if (p->pipes_out >= PROXY_PIPES_OUT)
+		return -EMFILE;
 	if (p->n_pipes) {
 		memcpy(fds, p->pipes[--p->n_pipes], 2 * sizeof(int));
+		p->pipes_out++;
 		return 0;
 	}
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
 		fds[0] = fds[1] = -1;
 		return -errno;
 	}
+	p->pipes_out++;
 	fcntl(fds[0], F_SETPIPE_SZ, PIPE_BYTES); /* refused past the user's limit: then as it is */
 	return 0;
 }
 
 void pipe_give(struct proxy *p, int fds[2], bool empty)
 {
+	p->pipes_out--;
 	if (empty && p->n_pipes < PROXY_PIPES) {
 		memcpy(p->pipes[p->n_pipes++], fds, 2 * sizeof(int));
 		return;

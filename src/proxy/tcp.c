@@ -16,6 +16,7 @@ struct tcp_session {
 	struct io *client_io, *backend_io;
 	struct relay up, down;	/* client -> backend, backend -> client */
 	struct timer *deadline; /* while connecting */
+	size_t first;		/* backend, where the attempts began */
 	uint8_t attempt;
 	bool connected, closed;
 };
@@ -85,7 +86,9 @@ static void relay_both(struct tcp_session *s, bool up, bool down)
 	struct proxy *p = s->frontend->proxy;
 	int r = up ? relay_move(p, &s->up, s->client, s->backend) : 0;
 
-	if (r == 0 && down)
+	if (r < 0) /* a backend may answer early and break off: its answer still counts */
+		relay_move(p, &s->down, s->backend, s->client);
+	else if (down)
 		r = relay_move(p, &s->down, s->backend, s->client);
 	if (r < 0) {
 		reset(s->client); /* an aborted connection is passed on as one */
@@ -161,7 +164,8 @@ static void connect_next(struct tcp_session *s)
 	const int one = 1;
 
 	if (s->attempt >= CONNECT_ATTEMPTS ||
-	    !frontend_choose(s->frontend, &s->client_addr, s->attempt, &s->backend_addr)) {
+	    !frontend_choose(s->frontend, &s->client_addr, s->attempt, &s->first,
+			     &s->backend_addr)) {
 		refuse(s, "no backend");
 		return;
 	}

@@ -39,11 +39,21 @@ static void udp_close(struct udp_session *s, const char *why)
 	s->closed = true;
 	log_debug("proxy %s: flow closed: %s", s->frontend->name, why);
 	list_del(&s->node);
+	p->n_udp--;
 	map_del(&s->frontend->flows, s->key);
 	io_free(s->io);
 	s->fd = fd_close(s->fd);
 	session_leave(p);
 	loop_free_later(p->loop, session_free, s);
+}
+
+static void udp_touch(struct udp_session *s)
+{
+	struct proxy *p = s->frontend->proxy;
+
+	s->used = loop_now(p->loop);
+	list_del(&s->node);
+	list_add_tail(&p->udp, &s->node);
 }
 
 /* One datagram to the client, from the address it knows. */
@@ -82,9 +92,16 @@ static void on_answer(void *arg, int fd, unsigned what UNUSED)
 				udp_close(s, strerror(errno)); /* ICMP: nobody listens there */
 			return;
 		}
-		s->used = loop_now(p->loop);
+		udp_touch(s);
 		send_back(s, p->scratch, (size_t)n);
 	}
+}
+
+/* Flows have at most half of all sessions, so that a flood of them leaves streams their room. */
+static void make_room(struct proxy *p)
+{
+	while (p->n_udp && p->n_udp >= p->config.max_sessions / 2)
+		udp_close(list_entry(p->udp.next, struct udp_session, node), "the oldest of many");
 }
 
 static struct udp_session *open_flow(struct frontend *f, const char *key,
@@ -93,9 +110,11 @@ static struct udp_session *open_flow(struct frontend *f, const char *key,
 	struct proxy *p = f->proxy;
 	struct sockaddr_in backend;
 	struct udp_session *s;
+	size_t first;
 	auto_fd int fd = -1;
 
-	if (!frontend_choose(f, client, 0, &backend)) {
+	make_room(p);
+	if (!frontend_choose(f, client, 0, &first, &backend)) {
 		p->stats.failed++;
 		return NULL;
 	}
@@ -114,6 +133,7 @@ static struct udp_session *open_flow(struct frontend *f, const char *key,
 	s->fd = steal_fd(&fd);
 	s->io = io_new(p->loop, s->fd, IO_READ, on_answer, s);
 	list_add_tail(&p->udp, &s->node);
+	p->n_udp++;
 	map_put(&f->flows, s->key, s);
 	f->connections++;
 	p->stats.connections++;
@@ -135,10 +155,17 @@ static void forward(struct frontend *f, const struct sockaddr_in *client, struct
 		s = open_flow(f, key, client, local);
 	if (!s)
 		return;
-	s->used = loop_now(f->proxy->loop);
 	f->proxy->stats.udp_packets++;
-	if (send(s->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == ECONNREFUSED)
-		udp_close(s, "backend refuses"); /* the client's next datagram tries another one */
+	udp_touch(s);
+	if (send(s->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != ECONNREFUSED)
+		return;
+	/* The refusal is of an earlier datagram; this one goes to another backend. */
+	udp_close(s, "backend refuses");
+	s = open_flow(f, key, client, local);
+	if (!s)
+		return;
+	udp_touch(s);
+	send(s->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static struct in_addr local_address(struct msghdr *msg)

@@ -246,6 +246,85 @@ static void test_failover(void **state)
 	listener_free(live.listener);
 }
 
+/* Many at once: each of them still tries every backend before it is refused. */
+static void test_failover_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct backend live;
+	struct sockaddr_in listen = free_address(SOCK_STREAM), dead = free_address(SOCK_STREAM);
+	struct client c[15];
+	struct addr a = {.len = sizeof(listen)};
+
+	backend_start(f, &live);
+	serve(f, IPPROTO_TCP, listen, (struct proxy_backend[]){{dead}, {live.addr}}, 2, 0);
+	memcpy(&a.ss, &listen, sizeof(listen));
+	for (size_t i = 0; i < ARRAY_SIZE(c); i++) {
+		c[i] = (struct client){.send = 10};
+		c[i].s = stream_connect(f->loop, &a, NULL, NULL, &client_ops, &c[i], NULL);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(c); i++) {
+		assert_int_equal(loop_run_until(f->loop, &c[i].done, LIMIT), 0);
+		assert_int_equal(c[i].got, 10);
+	}
+	listener_free(live.listener);
+}
+
+struct accepted {
+	int fd;
+	bool done;
+};
+
+static void take_accepted(void *arg, int fd, const struct addr *peer UNUSED)
+{
+	struct accepted *a = arg;
+
+	a->fd = fd;
+	a->done = true;
+}
+
+static void set_readable(void *arg, int fd UNUSED, unsigned what UNUSED)
+{
+	*(bool *)arg = true;
+}
+
+/* A backend that answers early and breaks off: its answer still reaches the client. */
+static void test_early_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct accepted backend = {0};
+	struct listener_config c = {0};
+	struct listener *l;
+	struct addr got;
+	struct proxy_backend b;
+	struct sockaddr_in listen = free_address(SOCK_STREAM);
+	char buf[8] = "";
+	bool readable = false;
+	struct io *io;
+	auto_fd int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(addr_parse("127.0.0.1:0", &c.addr), 0);
+	l = listener_new(f->loop, &c, take_accepted, &backend, NULL);
+	assert_int_equal(listener_addr(l, &got), 0);
+	memcpy(&b.addr, &got.ss, sizeof(b.addr));
+	serve(f, IPPROTO_TCP, listen, &b, 1, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&listen, sizeof(listen)), 0);
+	assert_int_equal(send(fd, "ask", 3, 0), 3);
+	assert_int_equal(loop_run_until(f->loop, &backend.done, LIMIT), 0);
+	io = io_new(f->loop, backend.fd, IO_READ, set_readable, &readable);
+	assert_int_equal(loop_run_until(f->loop, &readable, LIMIT), 0);
+	io_free(io);
+	loop_bury(f->loop);
+	assert_int_equal(send(backend.fd, "no", 2, 0), 2);
+	close(backend.fd); /* unread input: resets */
+	assert_int_equal(send(fd, "more", 4, 0), 4);
+	readable = false;
+	io = io_new(f->loop, fd, IO_READ, set_readable, &readable);
+	assert_int_equal(loop_run_until(f->loop, &readable, LIMIT), 0);
+	assert_int_equal(recv(fd, buf, sizeof(buf), 0), 2);
+	io_free(io);
+	listener_free(l);
+}
+
 static void test_affinity(void **state)
 {
 	struct fixture *f = *state;
@@ -275,7 +354,26 @@ static void test_port_taken(void **state)
 	serve(f, IPPROTO_TCP, listen, NULL, 0, 0);
 	assert_int_equal(f->troubles, 1);
 	assert_non_null(strstr(f->trouble, "Address already in use"));
+	proxy_set(f->proxy, NULL, 0); /* the trouble goes with its frontend */
+	assert_int_equal(f->troubles, 2);
+	assert_string_equal(f->trouble, "");
 	close(holder);
+}
+
+/* One set replaces an address by the wildcard at the same port. */
+static void test_address_replaced(void **state)
+{
+	struct fixture *f = *state;
+	struct backend b;
+	struct sockaddr_in one = free_address(SOCK_STREAM),
+			   any = at("0.0.0.0", ntohs(one.sin_port));
+
+	backend_start(f, &b);
+	serve(f, IPPROTO_TCP, one, (struct proxy_backend[]){{b.addr}}, 1, 0);
+	serve(f, IPPROTO_TCP, any, (struct proxy_backend[]){{b.addr}}, 1, 0);
+	assert_int_equal(f->troubles, 0);
+	assert_int_equal(round_trip(f, &one, 10), 10);
+	listener_free(b.listener);
 }
 
 /* ---- UDP -------------------------------------------------------------------------------- */
@@ -358,6 +456,51 @@ static void test_udp(void **state)
 	close(client.fd);
 }
 
+/* A flood of flows makes room among themselves and leaves streams theirs. */
+static void test_flood(void **state)
+{
+	struct fixture *f = *state;
+	struct proxy_config config = {.max_sessions = 4};
+	struct sockaddr_in udp = free_address(SOCK_DGRAM), tcp = free_address(SOCK_STREAM);
+	struct udp server = {0}, c;
+	struct backend b;
+	struct proxy_stats stats;
+
+	proxy_free(f->proxy);
+	loop_bury(f->loop);
+	f->proxy = proxy_new(f->loop, &config);
+	server.fd = bound(SOCK_DGRAM, &server.addr);
+	server.io = io_new(f->loop, server.fd, IO_READ, udp_echo, &server);
+	backend_start(f, &b);
+	struct proxy_frontend fe[] = {
+		{.name = "default/flood",
+		 .protocol = IPPROTO_UDP,
+		 .listen = udp,
+		 .backends = (struct proxy_backend[]){{server.addr}},
+		 .n_backends = 1},
+		{.name = "default/web",
+		 .protocol = IPPROTO_TCP,
+		 .listen = tcp,
+		 .backends = (struct proxy_backend[]){{b.addr}},
+		 .n_backends = 1},
+	};
+	proxy_set(f->proxy, fe, ARRAY_SIZE(fe));
+	for (int i = 0; i < 8; i++) {
+		c = (struct udp){0};
+		c.fd = bound(SOCK_DGRAM, &c.addr);
+		c.io = io_new(f->loop, c.fd, IO_READ, udp_answer, &c);
+		udp_ask(f, &c, &udp);
+		io_free(c.io);
+		close(c.fd);
+	}
+	proxy_get_stats(f->proxy, &stats);
+	assert_int_equal(stats.sessions, 2);
+	assert_int_equal(round_trip(f, &tcp, 10), 10);
+	io_free(server.io);
+	close(server.fd);
+	listener_free(b.listener);
+}
+
 static void test_show(void **state)
 {
 	struct fixture *f = *state;
@@ -374,8 +517,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_tcp, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failover, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_failover_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_early_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_affinity, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_port_taken, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_address_replaced, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_udp, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_show, setup, teardown),
 	};
