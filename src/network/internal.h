@@ -17,6 +17,7 @@ void netlink_close(struct nl_sock *s);
 int netlink_index(struct nl_sock *s, const char *name);
 int netlink_add_bridge(struct nl_sock *s, const char *name, int mtu);
 int netlink_set_up(struct nl_sock *s, int index);
+int netlink_set_mac(struct nl_sock *s, int index, const uint8_t mac[static 6]);
 int netlink_add_address(struct nl_sock *s, int index, struct in_addr a, uint8_t prefix);
 /* Table local: every address of net is ours (AnyIP). */
 int netlink_add_local_route(struct nl_sock *s, int index, const struct cidr *net);

@@ -117,6 +117,19 @@ int netlink_set_up(struct nl_sock *s, int index)
 	return from_nl(rtnl_link_change(s, link, change, 0));
 }
 
+int netlink_set_mac(struct nl_sock *s, int index, const uint8_t mac[static 6])
+{
+	struct rtnl_link *link auto_clean(link) = rtnl_link_alloc();
+	struct rtnl_link *change auto_clean(link) = rtnl_link_alloc();
+	struct nl_addr *a auto_clean(nl_addr) = nl_addr_build(AF_LLC, mac, 6);
+
+	if (!link || !change || !a)
+		return -ENOMEM;
+	rtnl_link_set_ifindex(link, index);
+	rtnl_link_set_addr(change, a); /* takes a reference of its own */
+	return from_nl(rtnl_link_change(s, link, change, 0));
+}
+
 static struct nl_addr *address(struct in_addr a, int prefix)
 {
 	struct nl_addr *n = nl_addr_build(AF_INET, &a, sizeof(a));

@@ -46,6 +46,20 @@ static void allow_forwarding(const struct network *n)
 	write_sysctl(rp, "2"); /* loose: services answer from addresses of their own */
 }
 
+/*
+ * A bridge without an address of its own has the lowest one of its ports: it would change whenever
+ * a pod comes or goes, and every other pod would talk to a gateway that is no more until its
+ * neighbour entry ages. Ours is made of the gateway's IP address, so that it is the same for ever.
+ */
+static int fix_mac(const struct network *n)
+{
+	struct in_addr gateway = network_gateway(n);
+	uint8_t mac[6] = {0x0a, 0x58}; /* locally administered */
+
+	memcpy(mac + 2, &gateway, sizeof(gateway));
+	return netlink_set_mac(n->sock, n->bridge_index, mac);
+}
+
 static int bring_up(struct network *n, struct err *err)
 {
 	int lo = netlink_index(n->sock, "lo");
@@ -54,6 +68,8 @@ static int bring_up(struct network *n, struct err *err)
 	if (r == 0)
 		r = n->bridge_index = netlink_index(n->sock, n->bridge);
 	if (r > 0)
+		r = fix_mac(n);
+	if (r == 0)
 		r = netlink_set_up(n->sock, n->bridge_index);
 	if (r == 0)
 		r = netlink_add_address(n->sock, n->bridge_index, network_gateway(n),

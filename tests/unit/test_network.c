@@ -4,9 +4,11 @@
 #include "internal.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -107,6 +109,38 @@ static void check_reaches_service(int netns)
 	close(server);
 }
 
+static void bridge_mac(struct ifreq *ret)
+{
+	auto_fd int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	*ret = (struct ifreq){.ifr_name = "cortest0"};
+	assert_int_equal(ioctl(fd, SIOCGIFHWADDR, ret), 0);
+}
+
+/* Pods remember the gateway's address: it stays whatever comes and goes. */
+static void check_mac_stays(struct network *n)
+{
+	struct ifreq before, now;
+	struct in_addr a;
+	int netns[6];
+	char id[16];
+
+	bridge_mac(&before);
+	for (int i = 0; i < 6; i++) {
+		netns[i] = new_netns();
+		snprintf(id, sizeof(id), "mac-%d", i);
+		assert_int_equal(network_address_take(n, &a, NULL), 0);
+		assert_int_equal(network_attach(n, id, netns[i], a, NULL), 0);
+		bridge_mac(&now);
+		assert_memory_equal(&before.ifr_hwaddr, &now.ifr_hwaddr, sizeof(now.ifr_hwaddr));
+	}
+	for (int i = 0; i < 6; i++) {
+		snprintf(id, sizeof(id), "mac-%d", i);
+		network_detach(n, id);
+		close(netns[i]);
+	}
+}
+
 static void real_netlink(void)
 {
 	struct loop *loop = loop_new();
@@ -129,6 +163,7 @@ static void real_netlink(void)
 	assert_int_equal(network_attach(n, "pod-1", netns, a, &err), 0);
 	network_prune(n, keep, 1);
 	check_reaches_service(netns);
+	check_mac_stays(n);
 	network_prune(n, NULL, 0);
 	assert_int_equal(network_host_addresses(n, host, 4), 0);
 	network_detach(n, "pod-1");
