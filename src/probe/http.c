@@ -55,7 +55,7 @@ static bool follow(struct check *c, int code, const char *location)
 {
 	char *path;
 
-	if (code < 300 || code > 399 || !location || c->redirects++ >= HTTP_REDIRECTS)
+	if (code < 300 || code > 399 || !location)
 		return false;
 	path = same_host(c, location);
 	if (!path)
@@ -63,6 +63,14 @@ static bool follow(struct check *c, int code, const char *location)
 	free(c->location);
 	c->location = path;
 	return true;
+}
+
+static void judge(struct check *c, int code)
+{
+	if (code >= 200 && code < 400)
+		check_end(c, true, "%s", "");
+	else
+		check_end(c, false, "HTTP probe failed with statuscode: %d", code);
 }
 
 static void on_done(void *arg, const struct http_answer *answer, const char *why)
@@ -75,15 +83,34 @@ static void on_done(void *arg, const struct http_answer *answer, const char *why
 	c->call = NULL;
 	if (!answer)
 		failed(c, why);
-	else if (follow(c, answer->code, location))
+	else if (!follow(c, answer->code, location))
+		judge(c, answer->code);
+	else if (++c->redirects < HTTP_REDIRECTS)
 		http_start(c);
-	else if (answer->code >= 200 && answer->code < 400)
-		check_end(c, true, "%s", "");
 	else
-		check_end(c, false, "HTTP probe failed with statuscode: %d", answer->code);
+		failed(c, "stopped after 10 redirects");
 }
 
-static const struct http_call_ops call_ops = {.on_done = on_done};
+static void on_headers(void *arg, struct http_call *call UNUSED, int code)
+{
+	struct check *c = arg;
+
+	c->code = code;
+	c->body_len = 0;
+}
+
+/* A long page is as good as a short one: no more of it is read than kubelet reads. */
+static void on_body(void *arg, const void *data UNUSED, size_t len)
+{
+	struct check *c = arg;
+
+	c->body_len += len;
+	if (c->body_len >= HTTP_BODY_MAX && (c->code < 300 || c->code > 399))
+		judge(c, c->code);
+}
+
+static const struct http_call_ops call_ops = {
+	.on_headers = on_headers, .on_data = on_body, .on_done = on_done};
 
 /* Kubelet checks no certificate: made once, kept. */
 static struct tls *insecure_tls(void)
@@ -110,10 +137,8 @@ static void http_start(struct check *c)
 	const char **headers auto_free = xcalloc(2 * p->n_headers + 5, sizeof(*headers));
 	auto_free char *path = NULL;
 	const char *wanted = c->location ? c->location : str_empty(p->path) ? "/" : p->path;
-	struct http_call_config call = {.method = "GET",
-					.headers = headers,
-					.max_body = HTTP_BODY_MAX,
-					.tls = p->https ? insecure_tls() : NULL};
+	struct http_call_config call = {
+		.method = "GET", .headers = headers, .tls = p->https ? insecure_tls() : NULL};
 	char addr[ADDR_TEXT_MAX];
 	auto_err err = {0};
 	size_t n = 0;

@@ -29,6 +29,8 @@ struct check {
 	struct http_call *call;
 	char *location; /* of a redirect */
 	unsigned redirects;
+	int code;	 /* of the answer */
+	size_t body_len; /* of the answer so far */
 	/* tcp */
 	int fd;
 	struct io *io;

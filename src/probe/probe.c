@@ -10,6 +10,7 @@ struct probe {
 	mono_t started;
 	struct timer *next;
 	struct check check;
+	mono_t began; /* the present check */
 	bool ok;      /* the verdict */
 	bool last;    /* the last result */
 	uint32_t run; /* how often in a row it came */
@@ -46,7 +47,9 @@ static void on_result(void *arg, bool ok, const char *why)
 
 	p->checking = false;
 	judge(p, ok, why);
-	schedule(p, p->target.config.period * USEC_PER_SEC);
+	/* The period is from start to start, as kubelet's ticker has it. */
+	schedule(p,
+		 mono_sub(mono_add(p->began, p->target.config.period * USEC_PER_SEC), mono_now()));
 }
 
 static void on_turn(void *arg)
@@ -55,6 +58,7 @@ static void on_turn(void *arg)
 	const struct probe_config *c = &p->target.config;
 
 	p->checking = true;
+	p->began = mono_now();
 	if (c->kind != PROBE_EXEC)
 		check_start(&p->check);
 	else if (p->ops->run_exec)

@@ -68,6 +68,11 @@ static void on_request(void *arg UNUSED, struct http_request *req)
 	} else if (streq(path, "/away")) {
 		http_respond_header(req, "Location", "http://other.example/fail");
 		http_respond(req, 302, NULL, NULL, 0);
+	} else if (streq(path, "/circle")) {
+		http_respond_header(req, "Location", "/circle");
+		http_respond(req, 302, NULL, NULL, 0);
+	} else if (streq(path, "/large")) {
+		http_respond_take(req, 200, "text/plain", xcalloc(1, 256 * 1024), 256 * 1024);
 	} else if (!streq(path, "/hang"))
 		http_respond(req, 500, NULL, NULL, 0);
 }
@@ -103,6 +108,12 @@ static void test_http(void **state)
 	assert_true(check(loop, &c).ok);
 	c.path = "/away";
 	assert_true(check(loop, &c).ok);
+	c.path = "/large"; /* a long page is a good page */
+	assert_true(check(loop, &c).ok);
+	c.path = "/circle";
+	o = check(loop, &c);
+	assert_false(o.ok);
+	assert_non_null(strstr(o.why, "stopped after 10 redirects"));
 	c.path = "/fail";
 	o = check(loop, &c);
 	assert_false(o.ok);
