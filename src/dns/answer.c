@@ -282,8 +282,9 @@ enum verdict dns_answer(struct dns *d, const struct dns_query *q, struct dns_wri
 	if (cut(name, "in-addr.arpa"))
 		return answer_reverse(d, q, name, w, rcode) ? VERDICT_DONE : VERDICT_FORWARD;
 	take_apart(d->domain, name, &p);
-	/* Without a suffix only what exists is ours: example.com is the world's. */
-	if (!p.ours && !find_service(d, &p))
+	/* Without a suffix only a service that exists is ours: example.com is the world's, and
+	 * www.web.dev too, even where there is a service web in the namespace dev. */
+	if (!p.ours && (p.n != 2 || !find_service(d, &p)))
 		return VERDICT_FORWARD;
 	return answer_parts(d, q, &p, w, rcode, target);
 }

@@ -5,7 +5,8 @@
 #include <unistd.h>
 
 enum { DNS_BATCH = 64, DNS_TTL = 5 };
-#define RETRY_US (5 * USEC_PER_SEC)
+#define RETRY_FIRST_US (5 * USEC_PER_SEC)
+#define RETRY_LAST_US (60 * USEC_PER_SEC)
 
 size_t dns_reply_max(const struct asker *asker, const struct dns_query *q)
 {
@@ -120,8 +121,12 @@ static bool open_sockets(struct dns *d)
 		}
 		d->fd = fd_close(d->fd);
 	}
-	log_warn("dns: %s; trying again", err.message ? err.message : strerror(-fd));
-	timer_arm(d->retry, RETRY_US);
+	if (!d->retry_us)
+		log_warn("dns: %s; trying again", err.message ? err.message : strerror(-fd));
+	d->retry_us = d->retry_us ? d->retry_us * 2 : RETRY_FIRST_US;
+	if (d->retry_us > RETRY_LAST_US)
+		d->retry_us = RETRY_LAST_US;
+	timer_arm(d->retry, d->retry_us);
 	return false;
 }
 

@@ -43,6 +43,7 @@ struct dns {
 	int fd; /* UDP */
 	struct io *io;
 	struct timer *retry; /* the address was taken */
+	uint64_t retry_us;
 	struct dns_tcp *tcp;
 	struct upstream *upstream;
 	uint64_t queries, answered, forwarded, failed;

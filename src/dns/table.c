@@ -40,6 +40,8 @@ static char *lower(const char *s)
 
 	for (char *p = copy; *p; p++)
 		*p = (char)tolower((unsigned char)*p);
+	if (str_ends(copy, ".")) /* an external name may be written as absolute */
+		copy[strlen(copy) - 1] = '\0';
 	return copy;
 }
 

@@ -9,7 +9,7 @@ enum { TCP_CONNECTIONS = 128, TCP_IDLE_SECONDS = 10, TCP_BACKLOG = 256 * 1024 };
 struct dns_tcp {
 	struct dns *dns;
 	struct listener *listener;
-	struct list connections; /* struct dns_conn.node */
+	struct list connections; /* struct dns_conn.node, longest quiet first */
 	size_t n;
 	struct timer *janitor; /* armed while there are connections */
 };
@@ -78,6 +78,8 @@ static void on_data(void *arg)
 		memcpy(msg, p + 2, n);
 		stream_consume(c->stream, 2 + n);
 		c->used = loop_now(c->tcp->dns->loop);
+		list_del(&c->node);
+		list_add_tail(&c->tcp->connections, &c->node);
 		dns_handle(c->tcp->dns, msg, n, (struct asker){.conn = dns_conn_ref(c)});
 	}
 	dns_conn_unref(c);

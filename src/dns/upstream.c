@@ -111,6 +111,19 @@ static bool is_own(const struct upstream *u, struct in_addr a)
 	       ntohs(u->dns->config.listen.sin_port) == 53;
 }
 
+/* One line that c-ares refuses would cost us all of them. */
+static bool is_server(const char *text)
+{
+	struct in6_addr a;
+	struct addr with_port;
+	char host[64];
+
+	snprintf(host, sizeof(host), "%s", text);
+	host[strcspn(host, "%")] = '\0'; /* fe80::1%eth0 */
+	return inet_pton(AF_INET, host, &a) == 1 || inet_pton(AF_INET6, host, &a) == 1 ||
+	       (*text != '/' && !str_starts(text, "unix:") && addr_parse(text, &with_port) == 0);
+}
+
 /* The nameserver lines as c-ares takes them; our own address is left out: no circles. */
 static int servers_of(struct upstream *u, const char *text, struct strbuf *csv)
 {
@@ -122,7 +135,7 @@ static int servers_of(struct upstream *u, const char *text, struct strbuf *csv)
 		size_t len = strcspn(text, "\n");
 		auto_free char *line = xstrndup(text, len);
 
-		if (sscanf(line, " nameserver %63s", server) == 1 &&
+		if (sscanf(line, " nameserver %63s", server) == 1 && is_server(server) &&
 		    !(inet_pton(AF_INET, server, &a) == 1 && is_own(u, a))) {
 			bool bare_v6 =
 				strchr(server, ':') && !strchr(server, '.') && *server != '[';
@@ -162,6 +175,10 @@ static void refresh_servers(struct upstream *u)
 	if (file_read(u->dns->resolv_conf, RESOLV_MAX, &text, NULL) < 0)
 		return;
 	u->n_servers = servers_of(u, text, &csv);
+	/* c-ares takes no servers while questions are out (ARES_ENOTIMP). Those wait for servers
+	 * that are no longer ours to ask. */
+	if (u->n_servers && u->outstanding)
+		ares_cancel(u->channel);
 	if (u->n_servers && ares_set_servers_ports_csv(u->channel, csv.s) != ARES_SUCCESS) {
 		log_warn("dns: cannot use the servers %s", csv.s);
 		u->n_servers = 0;

@@ -392,6 +392,46 @@ static void test_forwarding(void **state)
 	assert_int_equal(rcode(msg), 0);
 }
 
+/* web.dev is a service when there is one; www.web.dev is the world's. */
+static void test_longer_names_are_foreign(void **state)
+{
+	struct fixture *f = *state;
+	char text[4096];
+
+	describe(ask(f, "x.web.default", DNS_TYPE_A, false, NULL), text);
+	assert_string_equal(text, "x.web.default 1 192.0.2.1\n--\n--\n");
+	describe(ask(f, "a.b.web.default", DNS_TYPE_A, false, NULL), text);
+	assert_string_equal(text, "a.b.web.default 1 192.0.2.1\n--\n--\n");
+}
+
+/* The network changes while the old server leaves questions unanswered. */
+static void test_server_replaced(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t len = sizeof(sa);
+	auto_fd int silent = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	auto_fd int asker = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	auto_free char *before = NULL;
+	uint8_t query[512];
+	char line[128], text[4096];
+	size_t n = make_query(query, "example.com", DNS_TYPE_A, false);
+
+	assert_int_equal(file_read(f->resolv, 4096, &before, NULL), 0);
+	assert_int_equal(bind(silent, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(getsockname(silent, (struct sockaddr *)&sa, &len), 0);
+	snprintf(line, sizeof(line), "nameserver 127.0.0.1:%d\n", ntohs(sa.sin_port));
+	write_resolv(f, line);
+	assert_int_equal(sendto(asker, query, n, 0, (struct sockaddr *)&f->addr, sizeof(f->addr)),
+			 n);
+	while (upstream_outstanding(f->dns->upstream) == 0)
+		loop_once(f->loop);
+	auto_free char *after = xasprintf("nameserver junk\n%s", before);
+	write_resolv(f, after);
+	describe(ask(f, "example.com", DNS_TYPE_A, false, NULL), text);
+	assert_string_equal(text, "example.com 1 192.0.2.1\n--\n--\n");
+}
+
 static void test_truncation_and_tcp(void **state)
 {
 	struct fixture *f = *state;
@@ -455,6 +495,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_headless_rotates, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_forwarding, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_longer_names_are_foreign, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_server_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_truncation_and_tcp, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_malformed, setup, teardown),
 	};
