@@ -338,7 +338,7 @@ int content_collect(const char *dir, const struct strv *images, const struct str
 		    struct err *err)
 {
 	struct map layers = {0}, blobs = {0};
-	struct content c;
+	struct content c = {.lock_fd = -1};
 	auto_strv trash = {0};
 	int rc = forget(dir, images, refs, err);
 	if (rc == 0)
