@@ -22,7 +22,7 @@ static const struct command {
 	 "-f FILE|-|DIR | namespace NAME", "create objects", false},
 	{"get", cmd_get,
 	 "all-namespaces output selector field-selector watch watch-only no-headers show-labels "
-	 "ignore-not-found",
+	 "ignore-not-found raw",
 	 "KIND[/NAME] [NAME...]", "print objects", false},
 	{"describe", cmd_describe, "all-namespaces selector", "KIND[/NAME] [NAME...]",
 	 "print objects with all that is around them", false},

@@ -232,6 +232,23 @@ static int get_objects(struct get *g, const struct refs *refs)
 	return bad | print_collected(g, refs, all);
 }
 
+static bool print_piece(void *arg UNUSED, const char *data, size_t len)
+{
+	return fwrite(data, 1, len, stdout) == len;
+}
+
+/* As kubectl: the body and nothing else. */
+static int get_raw(struct cli *c)
+{
+	const struct query q = {.path = c->o.raw, .accept = "*/*", .on_data = print_piece};
+	auto_reply r = {0};
+
+	if (client_call(c, &q, &r) < 0)
+		return 1;
+	fflush(stdout);
+	return reply_ok(&r) ? 0 : reply_error(&r, NULL);
+}
+
 int cmd_get(struct cli *c)
 {
 	struct get g = {.c = c,
@@ -241,6 +258,9 @@ int cmd_get(struct cli *c)
 	auto_refs refs = {0};
 	int r;
 
+	if (c->o.raw)
+		return c->args.n ? cli_error("arguments may not be passed when --raw is specified")
+				 : get_raw(c);
 	if (refs_parse(&c->args, &refs))
 		return 1;
 	if (!refs.n)

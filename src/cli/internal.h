@@ -14,7 +14,7 @@
 
 /* One member per line of the table in options.c. */
 struct options {
-	const char *socket, *ns, *output, *selector, *field_selector, *container, *since,
+	const char *socket, *ns, *output, *selector, *raw, *field_selector, *container, *since,
 		*since_time, *cascade, *dry_run, *timeout;
 	struct strv files;
 	int64_t tail, limit_bytes, replicas, current_replicas, grace_period, to_revision, revision;

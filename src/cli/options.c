@@ -22,6 +22,7 @@ static const struct option {
 	{"selector", 'l', OPT_STRING, O(selector), "SELECTOR",
 	 "label selector: a=b,c!=d,e in (f,g)"},
 	{"field-selector", 0, OPT_STRING, O(field_selector), "SELECTOR", "field selector"},
+	{"raw", 0, OPT_STRING, O(raw), "PATH", "the API's answer to this path as it is"},
 	{"watch", 'w', OPT_BOOL, O(watch), NULL, "go on and print changes"},
 	{"watch-only", 0, OPT_BOOL, O(watch_only), NULL, "print changes alone"},
 	{"no-headers", 0, OPT_BOOL, O(no_headers), NULL, "no line of headings"},
