@@ -76,11 +76,12 @@ struct pod {
 	bool failed; /* force Failed */
 	const char *reason;
 	char *message;
-	time_t start_time; /* wall clock, for status.startTime */
-	mono_t started;	   /* for activeDeadlineSeconds */
-	mono_t stop_by;	   /* end of the grace period; 0: not stopping */
-	int64_t grace;	   /* seconds that stop_by was made from */
-	bool stop_sent;	   /* sandbox_stop() was called */
+	time_t start_time;  /* wall clock, for status.startTime */
+	mono_t started;	    /* for activeDeadlineSeconds */
+	mono_t stop_by;	    /* end of the grace period; 0: not stopping */
+	mono_t drain_until; /* stopping: no signal before; 0: not asked yet */
+	int64_t grace;	    /* seconds that stop_by was made from */
+	bool stop_sent;	    /* sandbox_stop() was called */
 	bool delete_sent;
 };
 

@@ -2,6 +2,8 @@
 /* terminate: how pods end: grace periods, deadlines, clean-up, removal of the object. */
 #include "internal.h"
 
+#define DRAIN_US (100 * USEC_PER_MSEC)
+
 int64_t pod_grace_seconds(const struct pod *p)
 {
 	const json_t *pod = pod_json(p);
@@ -92,10 +94,38 @@ static size_t stop_sidecars(struct pod *p, uint64_t left)
 	return 0;
 }
 
+static bool is_ready(const struct pod *p)
+{
+	const json_t *c = json_find(json_at(pod_json(p), "status.conditions"), "type", "Ready");
+
+	return streq(json_str(c, "status", ""), "True");
+}
+
+/*
+ * A ready pod gets connections until the Service has been told that it goes. It is asked to end
+ * only after that, and after a moment in which it can accept what has reached it: no client of a
+ * rolling update sees a refused or cut connection. The moment counts towards the grace period.
+ */
+static bool draining(struct pod *p)
+{
+	mono_t now = loop_now(p->node->loop);
+
+	if (!p->drain_until.us)
+		p->drain_until = p->removed || p->sandbox_lost || !is_ready(p)
+					 ? now
+					 : mono_add(now, DRAIN_US);
+	if (!mono_before(now, p->drain_until))
+		return false;
+	pod_wake_in(p, mono_sub(p->drain_until, now));
+	return true;
+}
+
 void pod_step_stopping(struct pod *p)
 {
 	uint64_t left = grace_left(p);
 
+	if (left && draining(p))
+		return;
 	if (!p->sandbox_lost && (stop_mains(p, left) || stop_sidecars(p, left)))
 		return;
 	pod_set_state(p, POD_CLEANUP);
@@ -109,6 +139,7 @@ static void start_over(struct pod *p)
 		ctr_reset(p->ctrs[i]);
 	p->sandbox_lost = false;
 	p->stop_sent = false;
+	p->drain_until = (mono_t){0};
 	pod_set_state(p, POD_NEW);
 }
 
