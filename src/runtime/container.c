@@ -136,6 +136,29 @@ void container_update(struct sandbox *s, const struct proto_msg *m)
 
 /* ---- requests --------------------------------------------------------------------------- */
 
+/*
+ * A score below our own can only be given with CAP_SYS_RESOURCE (proc(5), oom_score_adj); without
+ * it the container gets ours, as it would from a kubelet in a user namespace, rather than not to
+ * start.
+ */
+static int allowed_oom_score(int wanted)
+{
+	enum { CAP_SYS_RESOURCE_BIT = 24 };
+	auto_free char *status = NULL;
+	auto_free char *own = NULL;
+	const char *caps;
+	int score;
+
+	if (file_read("/proc/self/status", 64 * 1024, &status, NULL) < 0 ||
+	    file_read("/proc/self/oom_score_adj", 32, &own, NULL) < 0)
+		return wanted;
+	caps = strstr(status, "CapEff:");
+	if (!caps || (strtoull(caps + 7, NULL, 16) >> CAP_SYS_RESOURCE_BIT) & 1)
+		return wanted;
+	score = (int)strtol(own, NULL, 10);
+	return wanted < score ? score : wanted;
+}
+
 static int write_bundle(const struct sandbox *s, const struct container_config *config,
 			const char *bundle, struct err *err)
 {
@@ -143,6 +166,7 @@ static int write_bundle(const struct sandbox *s, const struct container_config *
 	auto_free char *cgroup = container_cgroup(s, config->id);
 	auto_free char *shm = s->host_ipc ? xstrdup("/dev/shm") : path_join(s->dir, "shm");
 	auto_free char *file = path_join(bundle, "config.json");
+	struct container_config limited = *config;
 	struct oci_pod pod = {
 		.hostname = s->hostname,
 		.rootfs = rootfs,
@@ -155,7 +179,8 @@ static int write_bundle(const struct sandbox *s, const struct container_config *
 		.host_ipc = s->host_ipc,
 		.cgroups = &s->rt->layout,
 	};
-	json_auto_t *v = oci_config_new(&pod, config, err);
+	limited.oom_score_adj = allowed_oom_score(config->oom_score_adj);
+	json_auto_t *v = oci_config_new(&pod, &limited, err);
 	size_t len;
 	auto_free char *text = v ? json_text(v, &len) : NULL;
 	int r;
