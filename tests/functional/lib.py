@@ -233,7 +233,7 @@ class Cluster:
                     and "deletionTimestamp" not in p["metadata"]]
             good = [p for p in pods if any(c["type"] == "Ready" and c["status"] == "True"
                                            for c in p.get("status", {}).get("conditions", []))]
-            return good if len(good) == n and len(pods) == n else None
+            return (good or True) if len(good) == n and len(pods) == n else None
         return wait(f"{n} ready pods {selector} in {ns}", ready, timeout)
 
     def fetch(self, url, check=True):
