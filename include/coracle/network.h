@@ -52,6 +52,8 @@ void network_address_release(struct network *n, struct in_addr a);
  */
 int network_attach(struct network *n, const char *id, int netns_fd, struct in_addr address,
 		   struct err *err) MUST_CHECK;
+/* The pair goes with the pod's namespace, which the kernel takes down aside: removing it here would
+ * hold the loop up for 10 to 20 ms. What is left after a while is removed then. */
 void network_detach(struct network *n, const char *id);
 /* Ends of pods not in `ids` are removed (after a crash). */
 void network_prune(struct network *n, const char *const *ids, size_t n_ids);

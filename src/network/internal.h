@@ -49,12 +49,17 @@ int plan_take(struct plan *p, struct in_addr *ret) MUST_CHECK;
 int plan_claim(struct plan *p, struct in_addr a) MUST_CHECK;
 void plan_release(struct plan *p, struct in_addr a);
 
+/* ---- network.c, for tests ---------------------------------------------------------------- */
+
+bool network_masquerade_settled(const struct network *n);
+
 /* ---- masquerade.c ----------------------------------------------------------------------- */
 
 struct masquerade;
 /* Loads our own nft table; the outcome shows in masquerade_trouble(). */
 struct masquerade *masquerade_start(struct loop *loop, const char *bridge, const struct cidr *pods);
 const char *masquerade_trouble(const struct masquerade *m); /* NULL: works (or is being loaded) */
+bool masquerade_settled(const struct masquerade *m);	    /* nft has ended */
 /* Leaves the table in place, or removes it (waiting for nft). */
 void masquerade_stop(struct masquerade *m, bool remove);
 

@@ -110,6 +110,11 @@ const char *masquerade_trouble(const struct masquerade *m)
 	return m->trouble;
 }
 
+bool masquerade_settled(const struct masquerade *m)
+{
+	return !m->child;
+}
+
 void masquerade_stop(struct masquerade *m, bool remove)
 {
 	auto_free char *script = xasprintf("delete table ip %s\n", m->table);

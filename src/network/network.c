@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define SWEEP_US (10 * USEC_PER_SEC)	    /* a namespace is mostly gone within milliseconds */
+#define SWEEP_NEXT_US (200 * USEC_PER_MSEC) /* each removal holds the loop up for 10 to 20 ms */
 enum { DEFAULT_MTU = 1500, VETH_NAME_MAX = 16, HOST_ADDRESSES_MAX = 32 };
 
 struct network {
@@ -24,6 +26,8 @@ struct network {
 	struct in_addr host[HOST_ADDRESSES_MAX]; /* last known: only real changes are told */
 	size_t n_host;
 	struct map attached; /* id -> host end's name (owned) */
+	struct strv leaving; /* host ends that go with their namespace */
+	struct timer *sweep; /* for those that did not; armed while there are any */
 };
 
 static int write_sysctl(const char *path, const char *value)
@@ -98,6 +102,38 @@ static void show_network(void *arg, json_t *rows)
 	}
 }
 
+/* A host end that belongs to a pod again has not left. */
+static bool is_in_use(const struct network *n, const char *name)
+{
+	size_t i = 0;
+	void *used;
+
+	while (map_next(&n->attached, &i, NULL, &used))
+		if (streq(used, name))
+			return true;
+	return false;
+}
+
+/* Removes the last of the leaving; true when that cost a real removal. */
+static bool sweep_one(struct network *n)
+{
+	auto_free char *name = n->leaving.v[--n->leaving.n];
+
+	n->leaving.v[n->leaving.n] = NULL; /* strv's own end */
+	return !is_in_use(n, name) && netlink_delete_link(n->sock, name) == 0;
+}
+
+static void on_sweep(void *arg)
+{
+	struct network *n = arg;
+
+	while (n->leaving.n)
+		if (sweep_one(n))
+			break;
+	if (n->leaving.n)
+		timer_arm(n->sweep, SWEEP_NEXT_US);
+}
+
 struct network *network_open(struct loop *loop, const struct network_config *config,
 			     struct err *err)
 {
@@ -108,6 +144,7 @@ struct network *network_open(struct loop *loop, const struct network_config *con
 	n->mtu = config->mtu ? config->mtu : DEFAULT_MTU;
 	n->service_cidr = config->service_cidr;
 	n->watch_fd = -1;
+	n->sweep = timer_new(loop, on_sweep, n);
 	plan_init(&n->plan, &config->node_cidr);
 	n->sock = netlink_open(-1);
 	if (!n->sock)
@@ -133,6 +170,10 @@ static void release(struct network *n, bool remove)
 	fd_close(n->watch_fd);
 	if (n->masquerade)
 		masquerade_stop(n->masquerade, remove);
+	while (n->sock && remove && n->leaving.n)
+		sweep_one(n);
+	strv_done(&n->leaving);
+	timer_free(n->sweep);
 	if (n->sock && remove)
 		netlink_delete_link(n->sock, n->bridge);
 	if (n->sock)
@@ -165,6 +206,11 @@ struct in_addr network_gateway(const struct network *n)
 const char *network_trouble(const struct network *n)
 {
 	return n->masquerade ? masquerade_trouble(n->masquerade) : NULL;
+}
+
+bool network_masquerade_settled(const struct network *n)
+{
+	return !n->masquerade || masquerade_settled(n->masquerade);
 }
 
 int network_address_take(struct network *n, struct in_addr *ret, struct err *err)
@@ -259,8 +305,10 @@ void network_detach(struct network *n, const char *id)
 	char name[VETH_NAME_MAX];
 
 	veth_name(id, name);
-	netlink_delete_link(n->sock, name); /* mostly gone already, with its namespace */
 	free(map_del(&n->attached, id));
+	strv_add(&n->leaving, name);
+	if (!timer_armed(n->sweep))
+		timer_arm(n->sweep, SWEEP_US);
 }
 
 struct prune {

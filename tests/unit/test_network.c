@@ -141,6 +141,14 @@ static void check_mac_stays(struct network *n)
 	}
 }
 
+static bool has_eth0(int netns)
+{
+	struct ifreq r = {.ifr_name = "eth0"};
+	auto_fd int fd = socket_in(netns, SOCK_DGRAM);
+
+	return ioctl(fd, SIOCGIFINDEX, &r) == 0;
+}
+
 static void real_netlink(void)
 {
 	struct loop *loop = loop_new();
@@ -166,13 +174,82 @@ static void real_netlink(void)
 	check_mac_stays(n);
 	network_prune(n, NULL, 0);
 	assert_int_equal(network_host_addresses(n, host, 4), 0);
+	assert_int_equal(network_attach(n, "pod-1", netns, a, &err), 0);
+	network_detach(n, "pod-1");
+	assert_true(has_eth0(netns)); /* goes with its namespace, not here */
+	assert_int_equal(network_attach(n, "pod-1", netns, a, &err), 0);
+	network_teardown(n);
+	assert_true(has_eth0(netns)); /* it had come back */
+	n = network_open(loop, &c, &err);
+	assert_non_null(n);
 	network_detach(n, "pod-1");
 	network_teardown(n);
+	assert_false(has_eth0(netns));
 	close(netns);
 	loop_free(loop);
 }
 
-static void test_real_netlink(void **state UNUSED)
+/* A pair to a namespace that knows nothing of pods: 192.0.2.1 here, 192.0.2.2 there. */
+static int new_world(void)
+{
+	int world = new_netns();
+	struct nl_sock *s = netlink_open(-1);
+	struct in_addr here, there;
+
+	inet_pton(AF_INET, "192.0.2.1", &here);
+	inet_pton(AF_INET, "192.0.2.2", &there);
+	assert_int_equal(netlink_add_veth(s, "world", 0, world, 1500), 0);
+	assert_int_equal(netlink_add_address(s, netlink_index(s, "world"), here, 24), 0);
+	netlink_close(s);
+	s = netlink_open(world);
+	assert_int_equal(netlink_add_address(s, netlink_index(s, "eth0"), there, 24), 0);
+	assert_int_equal(netlink_set_up(s, netlink_index(s, "eth0")), 0);
+	netlink_close(s);
+	return world;
+}
+
+/* What a pod sends out of the machine comes from the machine's address. */
+static void real_masquerade(void)
+{
+	struct loop *loop = loop_new();
+	struct network_config c = test_config();
+	struct sockaddr_in sa = {.sin_family = AF_INET}, from;
+	socklen_t len = sizeof(from);
+	struct timeval limit = {.tv_sec = 10};
+	int world = new_world(), pod = new_netns(), server = socket_in(world, SOCK_DGRAM);
+	int client = socket_in(pod, SOCK_DGRAM);
+	struct network *n;
+	struct in_addr a;
+	char buf[8];
+
+	c.masquerade = true;
+	n = network_open(loop, &c, NULL);
+	assert_non_null(n);
+	while (!network_masquerade_settled(n))
+		loop_once(loop);
+	if (!network_trouble(n)) {
+		assert_int_equal(network_address_take(n, &a, NULL), 0);
+		assert_int_equal(network_attach(n, "pod", pod, a, NULL), 0);
+		inet_pton(AF_INET, "192.0.2.2", &sa.sin_addr);
+		assert_int_equal(bind(server, (struct sockaddr *)&sa, sizeof(sa)), 0);
+		len = sizeof(sa);
+		assert_int_equal(getsockname(server, (struct sockaddr *)&sa, &len), 0);
+		setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+		assert_int_equal(sendto(client, "hi", 2, 0, (struct sockaddr *)&sa, sizeof(sa)), 2);
+		len = sizeof(from);
+		assert_int_equal(
+			recvfrom(server, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len), 2);
+		assert_string_equal(inet_ntoa(from.sin_addr), "192.0.2.1");
+	}
+	network_teardown(n);
+	close(client);
+	close(server);
+	close(pod);
+	close(world);
+	loop_free(loop);
+}
+
+static void in_own_namespace(void (*fn)(void))
 {
 	int status;
 	pid_t pid;
@@ -183,11 +260,21 @@ static void test_real_netlink(void **state UNUSED)
 	if (pid == 0) {
 		if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
 			_exit(2);
-		real_netlink();
+		fn();
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
+}
+
+static void test_real_netlink(void **state UNUSED)
+{
+	in_own_namespace(real_netlink);
+}
+
+static void test_real_masquerade(void **state UNUSED)
+{
+	in_own_namespace(real_masquerade);
 }
 
 int main(void)
@@ -196,6 +283,7 @@ int main(void)
 		cmocka_unit_test(test_cidr),
 		cmocka_unit_test(test_plan),
 		cmocka_unit_test(test_real_netlink),
+		cmocka_unit_test(test_real_masquerade),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
