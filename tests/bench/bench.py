@@ -13,6 +13,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "functional"))
+IDLE = 10  # seconds after which a kept connection may have been closed by the server
 PODS = "/api/v1/namespaces/default/pods"
 
 
@@ -30,6 +31,7 @@ class Api(http.client.HTTPConnection):
     def __init__(self, path, timeout=60):
         super().__init__("localhost", timeout=timeout)
         self.path = path
+        self.used = 0
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
@@ -37,6 +39,9 @@ class Api(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
     def call(self, method, path, body=None, content="application/json"):
+        if time.monotonic() - self.used > IDLE:
+            self.close()
+        self.used = time.monotonic()
         self.request(method, path, json.dumps(body) if body is not None else None,
                      {"Content-Type": content})
         answer = self.getresponse()
