@@ -5,6 +5,7 @@
  */
 #include "oci.h"
 
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -85,15 +86,16 @@ static int capability_number(const char *name)
 	return -1;
 }
 
+/* All that we can give: our own bounding set may be smaller than what the kernel knows (a service
+ * manager or a container around us), and asking for more fails the start. */
 static uint64_t all_capabilities(void)
 {
-	auto_free char *text = NULL;
-	long last = (long)ARRAY_SIZE(capability_names) - 1;
+	uint64_t set = 0;
 
-	if (file_read("/proc/sys/kernel/cap_last_cap", 32, &text, NULL) == 0 &&
-	    strtol(text, NULL, 10) < last)
-		last = strtol(text, NULL, 10);
-	return (UINT64_C(2) << last) - 1;
+	for (size_t i = 0; i < ARRAY_SIZE(capability_names); i++)
+		if (prctl(PR_CAPBSET_READ, i, 0, 0, 0) == 1)
+			set |= UINT64_C(1) << i;
+	return set;
 }
 
 /* "ALL" first, so that add: [ALL] with drop: [X] and drop: [ALL] with add: [X] both mean it. */
@@ -132,6 +134,7 @@ static json_t *capabilities_new(const struct container_config *c, struct err *er
 
 	for (size_t i = 0; i < ARRAY_SIZE(default_capabilities); i++)
 		set |= UINT64_C(1) << capability_number(default_capabilities[i]);
+	set &= all_capabilities();
 	if (c->privileged) {
 		set = all_capabilities();
 	} else if (lists_all(c->cap_add)) {
