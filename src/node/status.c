@@ -123,6 +123,8 @@ static struct tally tally_all(const struct pod_facts *f)
 		case CTR_SIDECAR:
 			if (!c->started && !(f->terminal || c->end.id))
 				t.init_pending++;
+			/* The pod has not ended before its sidecars have. */
+			t.running += c->view == VIEW_RUNNING;
 			break;
 		case CTR_MAIN:
 			tally_main(&t, c);
