@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -103,8 +104,12 @@ class Cluster:
 
     def __enter__(self):
         run(["ip", "netns", "add", self.ns])
-        self.inside(["ip", "link", "set", "lo", "up"])
-        self.start()
+        try:
+            self.inside(["ip", "link", "set", "lo", "up"])
+            self.start()
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
         return self
 
     def __exit__(self, *exc):
@@ -239,6 +244,24 @@ class Cluster:
     def fetch(self, url, check=True):
         """HTTP GET from the host's side of the cluster's network namespace."""
         return self.inside(["curl", "-sS", "--max-time", "10", url], check=check)
+
+
+class Load:
+    """Requests through an address in a process of their own, a new connection each (load.py);
+    after the block `answers` and `failures` hold what came of them, with times."""
+
+    def __init__(self, c, host, port=80, threads=4, path="/"):
+        self.argv = ["nsenter", f"--net=/run/netns/{c.ns}", sys.executable,
+                     os.path.join(TOP, "tests", "functional", "load.py"), host, str(port), str(threads), path]
+        self.answers = self.failures = ()
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *exc):
+        result = json.loads(self.process.communicate(timeout=60)[0])
+        self.answers, self.failures = result["answers"], result["failures"]
 
 
 def make_image(work, ref=IMAGE, entrypoint='["/bin/hello"]', env=("PATH=/bin",)):
