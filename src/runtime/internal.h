@@ -71,7 +71,8 @@ struct sandbox {
 	struct list out; /* struct packet */
 	size_t n_out;
 	struct list containers, execs;
-	struct timer *timer; /* reconnecting; emptying the cgroup; no answer to an adoption */
+	struct timer *timer; /* the limit of STARTING, ADOPTING, stopping; ENDING: the next sweep */
+	struct timer *retry; /* the connection is lost: the next attempt */
 	unsigned tries;
 	bool stopping, adopting; /* adopting: runtime_adopt() waits for it */
 	char *why;		 /* while ENDING */

@@ -49,19 +49,21 @@ static void packets_drop(struct sandbox *s)
 
 void link_close(struct sandbox *s)
 {
+	timer_disarm(s->retry);
 	packets_drop(s);
 	io_free(s->io);
 	s->io = NULL;
 	s->sock = fd_close(s->sock);
 }
 
-/* The sandbox cut us off or has died. In the first case it is asked again at once. */
+/* The sandbox cut us off or is dying (its sockets go some time before its process). In the first
+ * case it is asked again at once. Limits of time that run go on running. */
 static void link_lost(struct sandbox *s)
 {
 	link_close(s);
 	exec_end_all(s);
 	if (s->state != SANDBOX_ENDING)
-		timer_arm(s->timer, s->tries++ == 0 ? 1000 : 100 * USEC_PER_MSEC);
+		timer_arm(s->retry, s->tries++ == 0 ? 1000 : 100 * USEC_PER_MSEC);
 }
 
 static void dispatch(struct sandbox *s, const struct proto_msg *m, int fds[static PROTO_FDS_MAX])

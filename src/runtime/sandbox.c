@@ -87,10 +87,30 @@ static void sweep(struct sandbox *s)
 	gone(s);
 }
 
-static void reconnect(struct sandbox *s)
+/* False: the connection is there, but cannot take it. Without one on_retry() sends it. */
+static bool send_stop(struct sandbox *s)
 {
-	if (link_open(s) < 0)
-		timer_arm(s->timer, 100 * USEC_PER_MSEC);
+	struct proto_msg stop = {.type = PROTO_STOP};
+	int r = link_send(s, &stop, NULL, 0);
+
+	return r == 0 || r == -ENOTCONN;
+}
+
+static void on_retry(void *arg)
+{
+	struct sandbox *s = arg;
+	int r = link_open(s);
+
+	if ((r == -ECONNREFUSED || r == -ENOENT) && s->state == SANDBOX_ADOPTING) {
+		sandbox_end(s, "the sandbox ended"); /* no pid is known that could be watched */
+		return;
+	}
+	if (r == 0 && s->stopping && !send_stop(s))
+		r = -EIO;
+	if (r < 0) {
+		link_close(s);
+		timer_arm(s->retry, 100 * USEC_PER_MSEC);
+	}
 }
 
 /* No connection, no answer: only the pid file knows it. The command line must agree. */
@@ -117,14 +137,12 @@ static void on_timer(void *arg)
 
 	if (s->state == SANDBOX_ENDING) {
 		sweep(s);
-	} else if (s->stopping || (s->state == SANDBOX_STARTING && s->sock >= 0)) {
+	} else if (s->stopping || s->state == SANDBOX_STARTING) {
 		log_warn("sandbox %s/%s (%s) does not answer: killed", s->ns, s->name, s->id);
 		kill_process(s);
 	} else if (s->state == SANDBOX_ADOPTING) {
 		kill_recorded(s);
 		sandbox_end(s, "the sandbox did not answer");
-	} else if (s->sock < 0) {
-		reconnect(s);
 	}
 }
 
@@ -176,6 +194,7 @@ struct sandbox *sandbox_new(struct runtime *rt, const char *id)
 	s->cgroup = xasprintf("%s/unknown/%s", rt->cgroup, id);
 	s->sock = s->netns_fd = -1;
 	s->timer = timer_new(rt->loop, on_timer, s);
+	s->retry = timer_new(rt->loop, on_retry, s);
 	list_init(&s->out);
 	list_init(&s->containers);
 	list_init(&s->execs);
@@ -210,6 +229,7 @@ void sandbox_free(struct sandbox *s)
 		child_abandon(s->child);
 	pidwatch_free(s->watch);
 	timer_free(s->timer);
+	timer_free(s->retry);
 	s->netns_fd = fd_close(s->netns_fd);
 	loop_free_later(s->rt->loop, sandbox_destroy, s);
 }
@@ -498,12 +518,10 @@ int sandbox_netns_fd(const struct sandbox *s)
 
 void sandbox_stop(struct sandbox *s)
 {
-	struct proto_msg stop = {.type = PROTO_STOP};
-
 	if (s->stopping || s->state == SANDBOX_ENDING)
 		return;
 	s->stopping = true;
-	if (link_send(s, &stop, NULL, 0) < 0)
+	if (!send_stop(s))
 		kill_process(s);
 	timer_arm(s->timer, STOP_WITHIN_US);
 }

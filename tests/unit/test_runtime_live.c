@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -47,6 +48,7 @@ struct pod {
 	bool ready, gone;
 	pid_t pid;
 	int netns;
+	char why[128]; /* it is gone */
 	struct seen c[4];
 };
 
@@ -79,6 +81,7 @@ static void on_gone(void *arg, const char *why)
 	struct pod *p = arg;
 
 	print_message("gone: %s\n", why);
+	snprintf(p->why, sizeof(p->why), "%s", why);
 	p->gone = true;
 	p->s = NULL;
 }
@@ -719,6 +722,49 @@ static void test_sandbox_killed(void **state)
 	assert_int_equal(access(left, F_OK), -1);
 }
 
+/* Cuts every connection to a sandbox that this process has. */
+static void cut_links(void)
+{
+	for (int fd = 3; fd < 256; fd++) {
+		int type = 0;
+		socklen_t len = sizeof(type);
+
+		if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET)
+			shutdown(fd, SHUT_RDWR);
+	}
+}
+
+/* A connection lost while the sandbox stops takes no time off what it may take: an ending sandbox
+ * closes its socket some time before its process is gone. */
+static void stop_with_cut_link(struct fixture *f, bool cut_before)
+{
+	struct pod p = {0};
+
+	pod_start(&p, f);
+	run(&p, "c1", "exec sleep 1000");
+	wait_for(f, &seen(&p, "c1")->started);
+	assert_int_equal(kill(p.pid, SIGSTOP), 0); /* slow */
+	if (cut_before) {
+		cut_links();
+		loop_once(f->loop);
+	}
+	sandbox_stop(p.s);
+	if (!cut_before)
+		cut_links();
+	assert_int_equal(loop_run_until(f->loop, &p.gone, 300 * USEC_PER_MSEC), -ETIMEDOUT);
+	assert_int_equal(kill(p.pid, SIGCONT), 0);
+	wait_for(f, &p.gone);
+	assert_string_equal(p.why, "the sandbox ended (status 0x0)");
+	assert_true(seen(&p, "c1")->exited);
+	assert_int_equal(seen(&p, "c1")->exit.code, 137);
+}
+
+static void test_stop_without_link(void **state)
+{
+	stop_with_cut_link(*state, false);
+	stop_with_cut_link(*state, true);
+}
+
 /* A dead one found at adoption is cleaned away; a live one that nobody wants is stopped. */
 static void on_adopt_none(void *arg UNUSED, struct sandbox *s UNUSED, const char *id UNUSED,
 			  const char *note UNUSED, const struct adopted_container *list UNUSED,
@@ -900,8 +946,8 @@ int main(void)
 			TEST(test_attach),	   TEST(test_log_rotation),
 			TEST(test_share_pid),	   TEST(test_adoption),
 			TEST(test_sandbox_killed), TEST(test_adoption_of_none),
-			TEST(test_sigterm),	   TEST(test_figures),
-			TEST(test_nothing_left),
+			TEST(test_sigterm),	   TEST(test_stop_without_link),
+			TEST(test_figures),	   TEST(test_nothing_left),
 		};
 		if (access(path, X_OK) == 0 || access(sbin, X_OK) == 0)
 			failed += cmocka_run_group_tests_name(programs[i], tests, NULL, NULL);
