@@ -105,8 +105,9 @@ def test_kill_9_again_and_again():
         ips = [p["status"]["podIP"] for p in pods]
         equal(len(ips), len(set(ips)), "addresses are unique")
         wait("a sandbox a pod", lambda: len(c.sandboxes()) == len(pods))
-        ports = run(["nsenter", f"--net=/run/netns/{c.ns}", "ip", "-br", "link", "show", "master", "coracle0"]).stdout
-        equal(len(ports.splitlines()), len(pods), "an interface a pod")
+        def ports():
+            return c.inside(["ip", "-br", "link", "show", "master", "coracle0"]).stdout.splitlines()
+        wait("an interface a pod", lambda: len(ports()) == len(pods))
 
 
 def test_reboot():
