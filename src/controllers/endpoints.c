@@ -51,8 +51,12 @@ void endpoints_on_event(struct controller *c, const struct store_event *ev)
 		dirty_services_of(c, object_json(ev->obj));
 		if (ev->old)
 			dirty_services_of(c, object_json(ev->old));
-	} else if (ev->obj->kind == &kind_service || ev->obj->kind == &kind_endpoints) {
+	} else if (ev->obj->kind == &kind_service) {
 		controller_dirty(c, ev->obj->ns, ev->obj->name);
+	} else if (ev->obj->kind == &kind_endpoints) {
+		/* Made by hand before their Service they stay: only its end takes them along. */
+		if (store_get(c->store, &kind_service, ev->obj->ns, ev->obj->name))
+			controller_dirty(c, ev->obj->ns, ev->obj->name);
 	} else if (ev->obj->kind == &kind_endpointslice) {
 		service = meta_label(object_json(ev->obj), "kubernetes.io/service-name");
 		if (service)
