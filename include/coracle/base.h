@@ -83,7 +83,8 @@ char *xstrndup(const char *s, size_t n) __attribute__((malloc, returns_nonnull))
 /* NULL stays NULL. */
 char *xstrdup_null(const char *s);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2) __attribute__((malloc, returns_nonnull));
-char *xvasprintf(const char *fmt, va_list ap) __attribute__((malloc, returns_nonnull));
+char *xvasprintf(const char *fmt, va_list ap) PRINTF_LIKE(1, 0)
+	__attribute__((malloc, returns_nonnull));
 #define xnew(type) ((type *)xcalloc(1, sizeof(type)))
 
 /* ---- errors ----------------------------------------------------------------------------- */
@@ -200,7 +201,7 @@ void strbuf_add(struct strbuf *b, const void *data, size_t len);
 void strbuf_adds(struct strbuf *b, const char *s);
 void strbuf_addc(struct strbuf *b, char c);
 void strbuf_addf(struct strbuf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list ap);
+void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void strbuf_reset(struct strbuf *b); /* length 0, memory kept */
 /* Hands the string over ("" when empty), leaves the buffer empty. */
 char *strbuf_steal(struct strbuf *b);

@@ -30,7 +30,8 @@ static const struct {
 };
 _Static_assert(ARRAY_SIZE(reasons) == ERR_REASON_COUNT, "every reason has a row");
 
-static int err_vset(struct err *err, enum err_reason reason, const char *fmt, va_list ap)
+static int PRINTF_LIKE(3, 0)
+	err_vset(struct err *err, enum err_reason reason, const char *fmt, va_list ap)
 {
 	if (err) {
 		char *message = xvasprintf(fmt, ap); /* may format from the old message */

@@ -14,7 +14,8 @@ int crilog_parse(const char *line, size_t len, struct crilog_line *ret)
 	ret->time = line;
 	ret->time_len = (size_t)(stream++ - line);
 	tag = memchr(stream, ' ', (size_t)(end - stream));
-	if (!tag || (strncmp(stream, "stdout", 6) != 0 && strncmp(stream, "stderr", 6) != 0))
+	if (!tag || tag - stream != 6 ||
+	    (memcmp(stream, "stdout", 6) && memcmp(stream, "stderr", 6)))
 		return -EINVAL;
 	tag++;
 	if (tag == end || (*tag != 'F' && *tag != 'P'))
