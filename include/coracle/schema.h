@@ -126,6 +126,7 @@ struct kind {
 	bool has_generation;	   /* generation counts changes of spec */
 	bool unconditional_update; /* PUT without resourceVersion is allowed */
 	bool create_on_update;	   /* PUT on a missing object creates it */
+	bool inert; /* stored and served, but nothing acts on it yet: creating one warns */
 	const char *name_rule; /* "dns1123subdomain" "dns1123label" "dns1035label" "pathsegment" */
 	unsigned verbs;
 	const struct message *message;

@@ -119,8 +119,21 @@ static void reply_table(struct call *c, int code, const struct object *o)
 	call_reply_json(c, code, table);
 }
 
+/* Nobody shall wait for an object that nothing acts on. */
+static void warn_inert(struct call *c, int code, const struct object *o)
+{
+	char res[API_VERSION_MAX];
+
+	if (code == 201 && o->kind->inert)
+		strv_addf(&c->warnings,
+			  "%s are stored and served, but this version of Coracle does not act on "
+			  "them",
+			  kind_resource(o->kind, res));
+}
+
 void call_reply_object(struct call *c, int code, const struct object *o)
 {
+	warn_inert(c, code, o);
 	switch (c->accept.media) {
 	case MEDIA_JSON:
 		call_reply(c, code, NULL, o->text, o->len);

@@ -1014,7 +1014,8 @@ static void test_openapi_v3(void **state UNUSED)
 	const char *path;
 	size_t len;
 
-	assert_int_equal(json_object_size(paths), 3);
+	assert_true(json_object_get(paths, "api/v1") && json_object_get(paths, "apis/apps/v1") &&
+		    json_object_get(paths, "apis/rbac.authorization.k8s.io/v1"));
 	json_object_foreach(paths, path, entry)
 	{
 		auto_free char *text = openapi_v3_document(path, &len);
