@@ -111,6 +111,11 @@ struct kind_ops {
 	 * result is valid until the next call. metadata.name/namespace are handled by the caller.
 	 */
 	const char *(*field_label)(const json_t *obj, const char *label);
+	/* Of a kind with another storage kind: makes an object of this kind one of that kind, and
+	 * back, in place; apiVersion and kind are the caller's. NULL: they differ in nothing else.
+	 */
+	void (*to_storage)(json_t *obj);
+	void (*from_storage)(json_t *obj);
 };
 struct kind {
 	const char *group; /* "" for core */
@@ -135,6 +140,9 @@ struct kind {
 	const struct column *columns;
 	uint8_t n_columns;
 	const struct kind_ops *ops;
+	/* Another version of this kind, which its objects are stored as; NULL: as themselves. A
+	 * stored kind has none. */
+	const struct kind *storage;
 	uint16_t index; /* dense number, for per-kind arrays */
 };
 extern const struct kind *const schema_kinds[]; /* n_schema_kinds pointers, by index */
@@ -149,6 +157,13 @@ const struct kind *kind_by_word(const char *word);
 const char *kind_api_version(const struct kind *k, char buf[static API_VERSION_MAX]);
 /* "pods" or "deployments.apps", as error messages name resources. */
 const char *kind_resource(const struct kind *k, char buf[static API_VERSION_MAX]);
+/* The kind that objects of k are stored as: k itself, unless another version is stored. */
+static inline const struct kind *kind_storage(const struct kind *k)
+{
+	return k->storage ? k->storage : k;
+}
+/* Makes obj of one version of a kind the same object in another version, in place. */
+void kind_convert(const struct kind *from, const struct kind *to, json_t *obj);
 const struct subresource *kind_subresource(const struct kind *k, const char *name);
 /* The kinds every caller needs by name. */
 extern const struct kind kind_namespace, kind_node, kind_pod, kind_replicaset, kind_deployment,

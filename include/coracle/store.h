@@ -49,6 +49,9 @@ DEFINE_AUTO(object, const struct object *, object_unref);
 const json_t *object_json(const struct object *o);
 /* A new deep copy to change. */
 json_t *object_dup(const struct object *o);
+/* The object in another version of its kind (struct kind.storage); itself when that is its own.
+ * Borrowed until the end of the turn. NULL stays NULL. */
+const struct object *object_as(const struct object *o, const struct kind *k);
 
 struct store;
 struct store *store_open(struct loop *loop, const struct store_config *config, struct err *err);
@@ -62,7 +65,12 @@ void store_flush(struct store *s);
 /* Number of writes not yet durable. */
 size_t store_pending(const struct store *s);
 
-/* ---- reading ---------------------------------------------------------------------------- */
+/*
+ * ---- reading ------------------------------------------------------------------------------
+ *
+ * Who asks for a kind that is stored as another version of it gets the objects in the version asked
+ * for: store_get, store_next and watches convert.
+ */
 
 const struct object *store_get(const struct store *s, const struct kind *k, const char *ns,
 			       const char *name); /* borrowed; NULL when absent */
@@ -72,9 +80,10 @@ size_t store_count(const struct store *s, const struct kind *k);
  * iterator goes on behind the last key it gave. */
 struct store_iter {
 	const struct store *store;
-	const struct kind *kind;
-	char ns[256];	   /* restriction, "" for all */
-	char last_ns[256]; /* key given last */
+	const struct kind *kind; /* as stored */
+	const struct kind *as;	 /* as asked for */
+	char ns[256];		 /* restriction, "" for all */
+	char last_ns[256];	 /* key given last */
 	char last_name[256];
 	bool started;
 };

@@ -235,6 +235,8 @@ static void metric_objects(struct call *c, struct strbuf *b)
 	for (size_t i = 0; i < n_schema_kinds; i++) {
 		char res[API_VERSION_MAX];
 
+		if (schema_kinds[i]->storage)
+			continue;
 		strbuf_addf(b, "apiserver_storage_objects{resource=\"%s\"} %zu\n",
 			    kind_resource(schema_kinds[i], res),
 			    store_count(c->api->store, schema_kinds[i]));

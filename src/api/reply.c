@@ -288,7 +288,8 @@ void call_reply_error(struct call *c, enum err_reason reason, const char *fmt, .
 int err_not_found(struct err *err, const struct kind *k, const char *name)
 {
 	char res[API_VERSION_MAX];
-	int rc = err_set(err, ERR_NOT_FOUND, "%s \"%s\" not found", kind_resource(k, res), name);
+	int rc = err_set(err, ERR_NOT_FOUND, "%s \"%s\" not found",
+			 kind_resource(kind_storage(k), res), name);
 
 	err_about(err, k->plural, k->group, name);
 	return rc;

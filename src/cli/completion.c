@@ -51,7 +51,8 @@ int cmd_completion(struct cli *c)
 	commands_names(&verbs);
 	options_names(&options);
 	for (size_t i = 0; i < n_schema_kinds; i++)
-		strv_add(&kinds, schema_kinds[i]->plural);
+		if (!schema_kinds[i]->storage)
+			strv_add(&kinds, schema_kinds[i]->plural);
 	v = joined(&verbs);
 	o = joined(&options);
 	k = joined(&kinds);

@@ -39,7 +39,8 @@ static int add_kinds(struct refs *r, const char *words, const struct strv *names
 
 		if (streq(list.v[i], "all") && !names->n) {
 			for (size_t n = 0; n < n_schema_kinds; n++) {
-				if (str_eq(schema_kinds[n]->categories, "all"))
+				if (!schema_kinds[n]->storage &&
+				    str_eq(schema_kinds[n]->categories, "all"))
 					add_ref(r, schema_kinds[n], NULL);
 			}
 			continue;

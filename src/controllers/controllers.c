@@ -93,6 +93,8 @@ static void see_everything(struct controllers *all)
 		struct store_iter it = store_iter(all->store, schema_kinds[k], NULL);
 		const struct object *o;
 
+		if (schema_kinds[k]->storage)
+			continue; /* the same objects once more */
 		while ((o = store_next(&it)))
 			tell_all(all, &(struct store_event){
 					      .type = STORE_ADDED, .rev = o->rev, .obj = o});

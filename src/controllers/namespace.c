@@ -51,7 +51,8 @@ static int empty(struct controller *c, const char *ns, size_t *finalizers, struc
 	int left = empty_kind(c, &kind_pod, ns, finalizers, err), r;
 
 	for (size_t i = 0; left == 0 && i < n_schema_kinds; i++) {
-		if (!schema_kinds[i]->namespaced || schema_kinds[i] == &kind_pod)
+		if (!schema_kinds[i]->namespaced || schema_kinds[i]->storage ||
+		    schema_kinds[i] == &kind_pod)
 			continue;
 		r = empty_kind(c, schema_kinds[i], ns, finalizers, err);
 		if (r < 0)

@@ -128,8 +128,11 @@ static int store(struct registry *r, const struct kind *k, json_t *obj,
 int registry_create(struct registry *r, const struct kind *k, const char *ns, json_t *obj,
 		    const struct write_options *o, const struct object **ret, struct err *err)
 {
-	int rc = prepare(r, k, ns, obj, err);
+	int rc;
 
+	if (k->storage)
+		return view_create(r, k, ns, obj, o, ret, err);
+	rc = prepare(r, k, ns, obj, err);
 	/* Before allocation, so that a taken name is not hidden by a taken port. */
 	if (rc == 0 && store_get(r->store, k, meta_ns(obj), meta_name(obj)))
 		rc = fail_exists(err, k, meta_name(obj));

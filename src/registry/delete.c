@@ -128,12 +128,15 @@ int registry_delete(struct registry *r, const struct kind *k, const char *ns, co
 		    const struct write_options *o, const struct object **ret, bool *ret_gone,
 		    struct err *err)
 {
-	const struct object *old = store_get(r->store, k, ns, name), *now = NULL;
+	const struct object *old, *now = NULL;
 	json_auto_t *obj = NULL;
 	int64_t grace;
 	bool held;
 	int rc;
 
+	if (k->storage)
+		return view_delete(r, k, ns, name, o, ret, ret_gone, err);
+	old = store_get(r->store, k, ns, name);
 	if (!old)
 		return fail_not_found(err, k, name);
 	rc = check_preconditions(old, o, err);

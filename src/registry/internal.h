@@ -5,6 +5,7 @@
  *   registry.c   lifetime, what must always exist, status writes
  *   fail.c       errors in Kubernetes' words
  *   create.c update.c delete.c   the three verbs
+ *   view.c       versions of a kind that are stored as another version
  *   admit.c      namespaces and pods: what may come in, what is filled in
  *   service.c    cluster addresses and node ports
  *   event.c      recording of events
@@ -67,6 +68,18 @@ bool spec_differs(const json_t *a, const json_t *b);
 /* Removes old from the store and lets go of what it held. */
 int remove_now(struct registry *r, const struct object *old, const struct write_options *o,
 	       const struct object **ret, struct err *err) MUST_CHECK;
+
+/* ---- view.c: the verbs for a kind with another storage kind ------------------------------ */
+
+int view_create(struct registry *r, const struct kind *k, const char *ns, json_t *obj,
+		const struct write_options *o, const struct object **ret,
+		struct err *err) MUST_CHECK;
+int view_update(struct registry *r, const struct kind *k, const char *subresource, const char *ns,
+		const char *name, json_t *obj, const struct write_options *o,
+		const struct object **ret, bool *ret_created, struct err *err) MUST_CHECK;
+int view_delete(struct registry *r, const struct kind *k, const char *ns, const char *name,
+		const struct write_options *o, const struct object **ret, bool *ret_gone,
+		struct err *err) MUST_CHECK;
 
 /* ---- admit.c ---------------------------------------------------------------------------- */
 

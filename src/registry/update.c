@@ -271,9 +271,13 @@ int registry_update(struct registry *r, const struct kind *k, const char *subres
 		    const struct object **ret, bool *ret_created, struct err *err)
 {
 	const struct part *part = part_find(subresource);
-	const struct object *old = store_get(r->store, k, ns, name), *made = NULL;
-	int rc = check_request(k, ns, name, obj, err);
+	const struct object *old, *made = NULL;
+	int rc;
 
+	if (k->storage)
+		return view_update(r, k, subresource, ns, name, obj, o, ret, ret_created, err);
+	old = store_get(r->store, k, ns, name);
+	rc = check_request(k, ns, name, obj, err);
 	if (ret_created)
 		*ret_created = false;
 	if (rc < 0)

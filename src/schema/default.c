@@ -220,6 +220,44 @@ void deployment_set_defaults(json_t *obj, const json_t *old UNUSED)
 				json_obj(obj, "spec.strategy.rollingUpdate"));
 }
 
+/* One direction of scaling; quick: up, where nothing is waited for. */
+static void default_scaling(json_t *behavior, const char *direction, bool quick)
+{
+	json_t *rules = json_object_get(behavior, direction);
+
+	if (!rules)
+		return;
+	put_missing(rules, "selectPolicy", json_string("Max"));
+	if (quick)
+		put_missing(rules, "stabilizationWindowSeconds", json_integer(0));
+	if (json_len(rules, "policies"))
+		return;
+	json_put(rules, "policies",
+		 quick ? json_pack("[{s:s, s:i, s:i}, {s:s, s:i, s:i}]", "type", "Pods", "value", 4,
+				   "periodSeconds", 15, "type", "Percent", "value", 100,
+				   "periodSeconds", 15)
+		       : json_pack("[{s:s, s:i, s:i}]", "type", "Percent", "value", 100,
+				   "periodSeconds", 15));
+}
+
+void hpa_set_defaults(json_t *obj, const json_t *old UNUSED)
+{
+	json_t *spec = json_obj(obj, "spec");
+	json_t *behavior = json_object_get(spec, "behavior");
+
+	if (!json_len(spec, "metrics"))
+		json_put(spec, "metrics",
+			 json_pack("[{s:s, s:{s:s, s:{s:s, s:i}}}]", "type", "Resource", "resource",
+				   "name", "cpu", "target", "type", "Utilization",
+				   "averageUtilization", 80));
+	if (behavior) { /* what it does not say is as without it */
+		json_obj(behavior, "scaleUp");
+		json_obj(behavior, "scaleDown");
+	}
+	default_scaling(behavior, "scaleUp", true);
+	default_scaling(behavior, "scaleDown", false);
+}
+
 /* ---- core ------------------------------------------------------------------------------- */
 
 static void default_cluster_ips(json_t *spec)

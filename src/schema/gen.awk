@@ -119,7 +119,8 @@ $1 == "package" {
 
 $1 == "kind" {
 	check_attributes(w, n, 4, " singular list short categories namespaced status generation " \
-		"unconditional putcreates inert name verbs symbol set_defaults validate cells field_label ")
+		"unconditional putcreates inert name verbs symbol set_defaults validate cells field_label " \
+		"storage to_storage from_storage ")
 	kinds[++n_kinds] = w[2]
 	k = n_kinds
 	kind_key[k] = full_name(w[2])
@@ -128,8 +129,8 @@ $1 == "kind" {
 	kind_package[k] = substr(w[2], 1, length(w[2]) - length(kind_name[k]) - 1)
 	plural[k] = w[3]
 	for (i = 1; i <= split("singular list short categories namespaced status generation " \
-		"unconditional putcreates inert name verbs symbol set_defaults validate cells field_label", \
-		names, " "); i++)
+		"unconditional putcreates inert name verbs symbol set_defaults validate cells field_label " \
+		"storage to_storage from_storage", names, " "); i++)
 		kind_attr[k, names[i]] = attribute(w, n, 4, names[i])
 	n_subs[k] = n_columns[k] = 0
 	next
@@ -246,6 +247,17 @@ function put_message(m, i, n, key, keys)
 	}
 }
 
+# The symbol of the kind "<package>.<Kind>".
+function symbol_of(name, k)
+{
+	for (k = 1; k <= n_kinds; k++)
+		if (kinds[k] == name)
+			return kind_symbol[k]
+	print "gen.awk: no kind " name > "/dev/stderr"
+	failed = 1
+	exit 1
+}
+
 function put_kind(k, s, i, t, part)
 {
 	s = kind_symbol[k]
@@ -275,7 +287,8 @@ function put_kind(k, s, i, t, part)
 	}
 	print "};"
 	print "static const struct kind_ops " s "_ops = {"
-	for (i = 1; i <= split("set_defaults validate cells field_label", names, " "); i++)
+	for (i = 1; i <= split("set_defaults validate cells field_label to_storage from_storage", \
+		names, " "); i++)
 		if (kind_attr[k, names[i]] != "")
 			print "\t." names[i] " = " kind_attr[k, names[i]] ","
 	print "};"
@@ -305,6 +318,8 @@ function put_kind(k, s, i, t, part)
 	if (n_subs[k] > 0)
 		print "\t.subresources = " s "_subs,\n\t.n_subresources = " n_subs[k] ","
 	print "\t.columns = " s "_columns,\n\t.n_columns = " n_columns[k] ","
+	if (kind_attr[k, "storage"] != "")
+		print "\t.storage = &" symbol_of(kind_attr[k, "storage"]) ","
 	print "\t.ops = &" s "_ops,\n\t.index = " k - 1 ",\n};"
 }
 
@@ -339,8 +354,10 @@ END {
 	for (k = 1; k <= n_kinds; k++) {
 		s = kind_attr[k, "symbol"]
 		kind_symbol[k] = s != "" ? s : "kind_" tolower(kind_name[k])
-		put_kind(k)
+		print "extern const struct kind " kind_symbol[k] ";"
 	}
+	for (k = 1; k <= n_kinds; k++)
+		put_kind(k)
 	print "\nconst struct kind *const schema_kinds[] = {"
 	for (k = 1; k <= n_kinds; k++)
 		print "\t&" kind_symbol[k] ","

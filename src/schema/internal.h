@@ -114,6 +114,11 @@ void service_set_defaults(json_t *obj, const json_t *old);
 void secret_set_defaults(json_t *obj, const json_t *old);
 void replicaset_set_defaults(json_t *obj, const json_t *old);
 void deployment_set_defaults(json_t *obj, const json_t *old);
+void hpa_set_defaults(json_t *obj, const json_t *old);
+
+/* kind_ops.to_storage and from_storage: versions stored as another one (convert_*.c). */
+void hpa_v1_to_storage(json_t *obj);
+void hpa_v1_from_storage(json_t *obj);
 
 void namespace_validate(const json_t *obj, const json_t *old, struct err *err);
 void node_validate(const json_t *obj, const json_t *old, struct err *err);

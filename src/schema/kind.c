@@ -141,6 +141,20 @@ const char *kind_resource(const struct kind *k, char buf[static API_VERSION_MAX]
 	return buf;
 }
 
+void kind_convert(const struct kind *from, const struct kind *to, json_t *obj)
+{
+	char version[API_VERSION_MAX];
+
+	if (from == to)
+		return;
+	if (from->storage && from->ops && from->ops->to_storage)
+		from->ops->to_storage(obj);
+	if (to->storage && to->ops && to->ops->from_storage)
+		to->ops->from_storage(obj);
+	json_put_str(obj, "apiVersion", kind_api_version(to, version));
+	json_put_str(obj, "kind", to->kind);
+}
+
 const struct subresource *kind_subresource(const struct kind *k, const char *name)
 {
 	for (size_t i = 0; i < k->n_subresources; i++)

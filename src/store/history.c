@@ -48,7 +48,7 @@ static size_t change_size(const struct change *c)
 
 static bool concerns(const struct store_watch *w, const struct change *c)
 {
-	return !w->kind || w->kind == c->obj->kind;
+	return !w->kind || kind_storage(w->kind) == c->obj->kind;
 }
 
 /* Forgets the oldest change. Who still had to be told of it is lost. */
@@ -165,6 +165,10 @@ static void deliver(void *arg)
 			continue;
 		/* By value: the callback may write, and the ring move on. */
 		ev = (struct store_event){c->type, c->obj->rev, c->obj, c->old};
+		if (w->kind) {
+			ev.obj = object_as(c->obj, w->kind);
+			ev.old = object_as(ev.old, w->kind);
+		}
 		n++;
 		w->told++;
 		if (!w->fn(w->arg, &ev))

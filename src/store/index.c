@@ -102,7 +102,7 @@ void index_free(struct store *s)
 const struct object *store_get(const struct store *s, const struct kind *k, const char *ns,
 			       const char *name)
 {
-	return index_find(s, k, k->namespaced && ns ? ns : "", name);
+	return object_as(index_find(s, kind_storage(k), k->namespaced && ns ? ns : "", name), k);
 }
 
 const struct object *store_get_uid(const struct store *s, const char *uid)
@@ -112,14 +112,14 @@ const struct object *store_get_uid(const struct store *s, const char *uid)
 
 size_t store_count(const struct store *s, const struct kind *k)
 {
-	const struct kind_index *x = index_of(s, k);
+	const struct kind_index *x = index_of(s, kind_storage(k));
 
 	return x ? x->n : 0;
 }
 
 struct store_iter store_iter(const struct store *s, const struct kind *k, const char *ns)
 {
-	struct store_iter it = {.store = s, .kind = k};
+	struct store_iter it = {.store = s, .kind = kind_storage(k), .as = k};
 
 	if (k->namespaced && ns)
 		snprintf(it.ns, sizeof(it.ns), "%s", ns);
@@ -157,5 +157,5 @@ const struct object *store_next(struct store_iter *it)
 	snprintf(it->last_ns, sizeof(it->last_ns), "%s", o->ns);
 	snprintf(it->last_name, sizeof(it->last_name), "%s", o->name);
 	it->started = true;
-	return o;
+	return object_as(o, it->as);
 }

@@ -131,6 +131,16 @@ json_t *object_dup(const struct object *o)
 	return json_parse(o->text, o->len, NULL);
 }
 
+const struct object *object_as(const struct object *o, const struct kind *k)
+{
+	if (!o || o->kind == k)
+		return o;
+	json_auto_t *obj = object_dup(o);
+
+	kind_convert(o->kind, k, obj);
+	return store_detached(stored_of(o)->store, k, obj);
+}
+
 void json_cache_clear(struct store *s)
 {
 	list_foreach (&s->lru, o, struct stored, lru)

@@ -593,6 +593,96 @@ static void test_events_bounded(void **state)
 	assert_int_equal(store_count(f->store, &kind_event), 1000);
 }
 
+/* ---- versions ---------------------------------------------------------------------------- */
+
+#define HPA_V1                                                                                     \
+	"{'metadata':{'name':'h','annotations':{'own':'x',"                                        \
+	"'autoscaling.alpha.kubernetes.io/metrics':'[{\\'type\\':\\'Pods\\',\\'pods\\':{"          \
+	"\\'metricName\\':\\'rps\\',\\'targetAverageValue\\':\\'10\\'}}]'}},"                      \
+	"'spec':{'scaleTargetRef':{'kind':'Deployment','name':'d','apiVersion':'apps/v1'},"        \
+	"'maxReplicas':3,'targetCPUUtilizationPercentage':70}}"
+
+struct seen {
+	size_t n;
+	char version[API_VERSION_MAX];
+	bool old;
+};
+
+static bool on_seen(void *arg, const struct store_event *ev)
+{
+	struct seen *s = arg;
+
+	s->n++;
+	s->old = ev->old != NULL;
+	snprintf(s->version, sizeof(s->version), "%s", str(ev->obj, "apiVersion"));
+	if (ev->old)
+		assert_string_equal(str(ev->old, "apiVersion"), s->version);
+	return true;
+}
+
+/* Two versions of a kind are one object, written and read in either. */
+static void test_versions(void **state)
+{
+	struct fixture *f = *state;
+	const struct kind *v1 = kind_by_name("autoscaling/v1", "HorizontalPodAutoscaler");
+	const struct kind *v2 = kind_by_name("autoscaling/v2", "HorizontalPodAutoscaler");
+	struct write_options none = {0};
+	struct seen seen = {0};
+	auto_err err = {0};
+	struct store_watch *w =
+		store_watch_new(f->store, v1, store_rev(f->store), on_seen, NULL, &seen, &err);
+	const struct object *o = create(v1, "default", HPA_V1), *other;
+	struct store_iter it;
+	json_auto_t *obj = NULL;
+	bool gone;
+
+	assert_string_equal(str(o, "apiVersion"), "autoscaling/v1");
+	assert_int_equal(num(o, "spec.targetCPUUtilizationPercentage"), 70);
+	assert_int_equal(num(o, "spec.minReplicas"), 1);
+	assert_string_equal(
+		meta_annotation(object_json(o), "autoscaling.alpha.kubernetes.io/metrics"),
+		"[{\"type\":\"Pods\",\"pods\":{\"metricName\":\"rps\","
+		"\"targetAverageValue\":\"10\"}}]");
+
+	other = store_get(f->store, v2, "default", "h");
+	assert_ptr_equal(other->kind, v2);
+	assert_string_equal(other->uid, o->uid);
+	assert_int_equal(other->rev, o->rev);
+	assert_int_equal(json_len(object_json(other), "spec.metrics"), 2);
+	assert_string_equal(meta_annotation(object_json(other), "own"), "x");
+	assert_null(meta_annotation(object_json(other), "autoscaling.alpha.kubernetes.io/metrics"));
+
+	it = store_iter(f->store, v1, "default");
+	assert_ptr_equal(store_next(&it)->kind, v1);
+	assert_null(store_next(&it));
+	assert_int_equal(store_count(f->store, v1), 1);
+
+	obj = object_dup(store_get(f->store, v1, "default", "h"));
+	json_put_int(obj, "spec.maxReplicas", 5);
+	o = must_update(v1, NULL, obj);
+	assert_ptr_equal(o->kind, v1);
+	assert_int_equal(num(o, "spec.maxReplicas"), 5);
+	assert_int_equal(
+		json_len(object_json(store_get(f->store, v2, "default", "h")), "spec.metrics"), 2);
+	fixture_settle(f);
+	assert_int_equal(seen.n, 2);
+	assert_true(seen.old);
+	assert_string_equal(seen.version, "autoscaling/v1");
+
+	/* the same again is no change, whichever version says it */
+	json_auto_t *same = object_dup(store_get(f->store, v1, "default", "h"));
+
+	assert_int_equal(must_update(v1, NULL, same)->rev, o->rev);
+	create_fails(v1, "default", HPA_V1, ERR_ALREADY_EXISTS,
+		     "horizontalpodautoscalers.autoscaling \"h\" already exists");
+	if (registry_delete(reg, v1, "default", "h", &none, &o, &gone, &err) < 0)
+		fail_msg("delete: %s", err_message(&err));
+	assert_true(gone);
+	assert_ptr_equal(o->kind, v1);
+	assert_null(store_get(f->store, v2, "default", "h"));
+	store_watch_free(w);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -618,6 +708,7 @@ int main(void)
 		T(test_service_ports),
 		T(test_events_fold),
 		T(test_events_bounded),
+		T(test_versions),
 	};
 
 	log_set_level(LOG_LEVEL_WARN);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes of a version of a kind that is stored as another one (struct kind.storage): the object
+ * gets the defaults of its own version, is converted, written as what is stored, and answered in
+ * the version asked for. Reading needs nothing of the kind: the store converts.
+ */
+#include "internal.h"
+
+static void answer(const struct kind *k, const struct object **ret)
+{
+	if (ret)
+		*ret = object_as(*ret, k);
+}
+
+int view_create(struct registry *r, const struct kind *k, const char *ns, json_t *obj,
+		const struct write_options *o, const struct object **ret, struct err *err)
+{
+	int rc;
+
+	schema_default(k, obj, NULL);
+	kind_convert(k, k->storage, obj);
+	rc = registry_create(r, k->storage, ns, obj, o, ret, err);
+	if (rc == 0)
+		answer(k, ret);
+	return rc;
+}
+
+int view_update(struct registry *r, const struct kind *k, const char *subresource, const char *ns,
+		const char *name, json_t *obj, const struct write_options *o,
+		const struct object **ret, bool *ret_created, struct err *err)
+{
+	const struct object *old = store_get(r->store, k, ns, name);
+	int rc;
+
+	schema_default(k, obj, old ? object_json(old) : NULL);
+	kind_convert(k, k->storage, obj);
+	rc = registry_update(r, k->storage, subresource, ns, name, obj, o, ret, ret_created, err);
+	if (rc == 0)
+		answer(k, ret);
+	return rc;
+}
+
+int view_delete(struct registry *r, const struct kind *k, const char *ns, const char *name,
+		const struct write_options *o, const struct object **ret, bool *ret_gone,
+		struct err *err)
+{
+	int rc = registry_delete(r, k->storage, ns, name, o, ret, ret_gone, err);
+
+	if (rc == 0)
+		answer(k, ret);
+	return rc;
+}
