@@ -79,6 +79,9 @@ void http_respond_take(struct http_request *r, int code, const char *type, char 
 /* Streaming answer (chunked): start, any number of chunks, end. */
 void http_respond_start(struct http_request *r, int code, const char *type);
 void http_respond_chunk(struct http_request *r, const void *data, size_t len);
+/* One chunk that is not copied; done(arg) once it is sent or dropped. */
+void http_respond_chunk_ref(struct http_request *r, const void *data, size_t len,
+			    void (*done)(void *arg), void *arg);
 /* Bytes accepted but not yet sent to the client; writers wait above a bound of their own. */
 size_t http_respond_backlog(const struct http_request *r);
 /* Called when the backlog has fallen to zero. */

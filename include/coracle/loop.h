@@ -81,6 +81,8 @@ struct work {
 };
 void work_init(struct work *w, void (*fn)(void *), void *arg);
 void work_queue(struct loop *loop, struct work *w);
+/* Not before the next turn: for long work that is cut into slices, each of which lets others in. */
+void work_queue_next(struct loop *loop, struct work *w);
 void work_cancel(struct work *w);
 bool work_queued(const struct work *w);
 

@@ -86,12 +86,24 @@ struct store_iter {
 	char last_ns[256];	 /* key given last */
 	char last_name[256];
 	bool started;
+	size_t at; /* where the last key was */
+	/* Borrowed; may be set after store_iter(): the kind as it was then. */
+	const struct store_past *past;
 };
 struct store_iter store_iter(const struct store *s, const struct kind *k, const char *ns);
 /* Starts behind the given key (pagination). */
 struct store_iter store_iter_after(const struct store *s, const struct kind *k, const char *ns,
 				   const char *after_ns, const char *after_name);
 const struct object *store_next(struct store_iter *it); /* borrowed; NULL at the end */
+
+/*
+ * A kind as it was at revision rev, for iterators over it; it takes what changed since then. NULL +
+ * ERR_EXPIRED when the history does not reach back so far. rev must not lie in the future.
+ */
+struct store_past;
+struct store_past *store_past_new(const struct store *s, const struct kind *k, uint64_t rev,
+				  struct err *err);
+void store_past_free(struct store_past *p); /* NULL allowed */
 
 /* ---- writing ---------------------------------------------------------------------------- */
 
@@ -142,6 +154,8 @@ struct store_watch *store_watch_new(struct store *s, const struct kind *k, uint6
 				    store_watch_fn *fn, store_watch_lost_fn *lost, void *arg,
 				    struct err *err);
 void store_watch_resume(struct store_watch *w);
+/* Every change up to this revision has been given to the watch. */
+uint64_t store_watch_rev(const struct store_watch *w);
 void store_watch_free(struct store_watch *w); /* legal inside its callback */
 
 #endif

@@ -17,6 +17,7 @@ static void call_free(void *p)
 	target_done(&c->target);
 	user_done(&c->user);
 	strv_done(&c->warnings);
+	free(c->next_token);
 	free(c);
 }
 
@@ -128,7 +129,7 @@ static void on_request(void *arg, struct http_request *req)
 	}
 	bool object = *c->route->path == '@';
 
-	c->verb = object && call_bool(c, "watch") ? "watch" : c->route->verb;
+	c->verb = object && call_is_watch(c) ? "watch" : c->route->verb;
 	log_debug("api: %s %s %s", c->user.name, http_method(req), http_path(req));
 	if (!permitted(c)) {
 		forbid(c);
@@ -329,6 +330,7 @@ struct api *api_new(struct loop *loop, struct registry *registry, const struct a
 	a->store = registry_store(registry);
 	list_init(&a->calls);
 	list_init(&a->sessions);
+	list_init(&a->bookmarks);
 	config_copy(&a->config, config);
 	show_register("requests", show_requests, a);
 	show_register("connections", show_connections, a);
@@ -350,6 +352,7 @@ static void api_bury(void *p)
 	while (map_next(&a->counters, &i, &key, &value))
 		free(value);
 	map_done(&a->counters);
+	timer_free(a->bookmark_timer);
 	for (i = 0; i < a->n_ready; i++)
 		free(a->ready[i].why);
 	free(a->token);

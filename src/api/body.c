@@ -18,6 +18,11 @@ bool call_bool(const struct call *c, const char *name)
 	return false;
 }
 
+bool call_is_watch(const struct call *c)
+{
+	return !c->target.sub && (c->target.watch || call_bool(c, "watch"));
+}
+
 int call_int(const struct call *c, const char *name, int64_t min, int64_t max, int64_t fallback,
 	     int64_t *ret, struct err *err)
 {

@@ -56,6 +56,7 @@ void content_type(const struct http_request *req, char buf[static 64]);
 struct target {
 	char *group, *version, *ns, *plural, *name, *sub;
 	const struct kind *kind; /* NULL: unknown resource */
+	bool watch;		 /* the deprecated form, /api/v1/watch/... */
 };
 bool target_parse(const char *path, struct target *ret);
 void target_done(struct target *t);
@@ -91,6 +92,7 @@ struct call {
 	struct user user;
 	struct accept accept;
 	struct strv warnings; /* Warning headers */
+	char *next_token;     /* Status.metadata.continue of an error answer, or NULL */
 	mono_t since;
 	/* For work that goes on behind the handler. */
 	void (*on_gone)(struct call *c);
@@ -116,11 +118,15 @@ void call_end(struct call *c);
 /* The connection has been taken over. */
 struct stream *call_upgrade(struct call *c, const char *protocol);
 
+/* Whether the request is a watch, by the query or by the old path. */
+bool call_is_watch(const struct call *c);
 /* Query parameters; false + error when malformed. Booleans as Go's strconv.ParseBool. */
 bool call_bool(const struct call *c, const char *name);
 int call_int(const struct call *c, const char *name, int64_t min, int64_t max, int64_t fallback,
 	     int64_t *ret, struct err *err) MUST_CHECK;
 /* 404 in Kubernetes' words. */
+/* 406 in Kubernetes' words. */
+int call_not_acceptable(struct err *err);
 int err_not_found(struct err *err, const struct kind *k, const char *name);
 /* The pod (or other object) of the call's target, borrowed; NULL + 404. */
 const struct object *call_object(struct call *c, struct err *err);
@@ -205,17 +211,41 @@ int selection_parse(struct call *c, struct selection *ret, struct err *err) MUST
 void selection_done(struct selection *s);
 bool selection_matches(const struct selection *s, const struct call *c, const struct object *o);
 
+/* What is asked of a list or watch besides the selection. */
+struct list_options {
+	char *rv, *match, *token;    /* as given; NULL: not given */
+	size_t limit;		     /* 0: none */
+	bool initial_given, initial; /* sendInitialEvents */
+	bool exact;		     /* the state at rev, not merely one that is not older */
+	uint64_t rev;		     /* lists: of the answer; watches: as given, or 0 */
+	int64_t since;		     /* when the first page was given */
+	char *after_ns, *after_name; /* the key to go on behind; NULL: from the start */
+	struct store_past *past;     /* the state to show; NULL: the newest */
+	char *next_token;	     /* for the answer that says that the token has expired */
+};
+/* On failure, too, list_options_done() is to be called. */
+int list_options_parse(struct call *c, bool watch, struct list_options *ret,
+		       struct err *err) MUST_CHECK;
+void list_options_done(struct list_options *o);
+/* The token that goes on behind `last`; caller frees. */
+char *list_token(const struct list_options *o, const struct object *last);
+
+/* References to candidates for a selection, in order: they still have to be asked whether they
+ * match, which takes time and is done in slices. */
 struct snapshot {
 	const struct object **objects; /* references */
 	size_t n, cap;
-	size_t bytes;
-	bool more;	   /* the limit cut it */
-	int64_t remaining; /* -1: not known */
 };
-/* References to the objects in order, at most limit (0: all) behind the given key. */
-void snapshot_take(struct call *c, const struct selection *sel, const char *after_ns,
-		   const char *after_name, size_t limit, struct snapshot *ret);
+void snapshot_take(struct call *c, const struct selection *sel, const struct list_options *o,
+		   struct snapshot *ret);
 void snapshot_done(struct snapshot *s);
+/* Work behind a handler is cut into slices of this length, so that nobody waits long for it. */
+#define SLICE_US 1000
+/* True once a slice that began at `start` is over. */
+static inline bool slice_over(mono_t start)
+{
+	return mono_sub(mono_now(), start) >= SLICE_US;
+}
 int table_include_parse(struct call *c, enum table_include *ret, struct err *err) MUST_CHECK;
 json_t *partial_new(const json_t *obj, const char *version);
 
@@ -238,6 +268,8 @@ struct api {
 	struct condition ready[16];
 	size_t n_ready;
 	unsigned n_watches;
+	struct list bookmarks; /* watches that want them */
+	struct timer *bookmark_timer;
 	struct map counters; /* "verb code" -> struct counter */
 };
 struct counter {

@@ -131,8 +131,17 @@ static void warn_inert(struct call *c, int code, const struct object *o)
 			  kind_resource(o->kind, res));
 }
 
+int call_not_acceptable(struct err *err)
+{
+	return err_set(err, ERR_NOT_ACCEPTABLE,
+		       "only the following media types are accepted: application/json, "
+		       "application/yaml");
+}
+
 void call_reply_object(struct call *c, int code, const struct object *o)
 {
+	auto_err err = {0};
+
 	warn_inert(c, code, o);
 	switch (c->accept.media) {
 	case MEDIA_JSON:
@@ -151,9 +160,8 @@ void call_reply_object(struct call *c, int code, const struct object *o)
 	case MEDIA_NONE:
 		break;
 	}
-	call_reply_error(c, ERR_NOT_ACCEPTABLE,
-			 "only the following media types are accepted: application/json, "
-			 "application/yaml");
+	call_not_acceptable(&err);
+	call_reply_err(c, &err);
 }
 
 /* ---- errors ------------------------------------------------------------------------------ */
@@ -266,7 +274,7 @@ void call_reply_err(struct call *c, const struct err *err)
 		snprintf(seconds, sizeof(seconds), "%d", full.retry_after);
 		http_respond_header(c->req, "Retry-After", seconds);
 	}
-	json_auto_t *v = status_json(&full, NULL);
+	json_auto_t *v = status_json(&full, c->next_token);
 	size_t len;
 	char *text = json_text(v, &len);
 

@@ -123,7 +123,7 @@ enum route_result route_find(const char *method, const char *path, const struct 
 		bool same = streq(r->method, method) ||
 			    (streq(method, "HEAD") && streq(r->method, "GET"));
 
-		if (same && verb_offered(r, t)) {
+		if (same && verb_offered(r, t) && (!t->watch || streq(r->method, "GET"))) {
 			*ret = r;
 			return ROUTE_FOUND;
 		}
@@ -182,6 +182,11 @@ bool target_parse(const char *path, struct target *ret)
 		return false;
 	ret->group = core ? xstrdup("") : take(&v, &i);
 	ret->version = take(&v, &i);
+	/* The former way to ask for a watch; no resource has that name. */
+	if (i + 1 < n && streq(v.v[i], "watch")) {
+		ret->watch = true;
+		i++;
+	}
 	if (i + 2 < n && streq(v.v[i], "namespaces") &&
 	    !(core && i + 3 == n &&
 	      (streq(v.v[i + 2], "status") || streq(v.v[i + 2], "finalize")))) {

@@ -9,17 +9,20 @@
 #define BACKLOG_HIGH (1024u * 1024)
 #define BOOKMARK_US (60 * USEC_PER_SEC)
 #define TIMEOUT_MIN_S 1800 /* without timeoutSeconds: half an hour to an hour */
+/* Texts above this are sent from where they lie: a large object is not copied for every watch. */
+#define REFERENCE_MIN (16u * 1024)
 
 struct watch {
+	struct list node; /* in api->bookmarks, when it wants some */
 	struct call *call;
 	struct selection sel;
-	struct snapshot initial; /* not yet sent */
+	struct snapshot initial; /* not yet looked at: from `next` on */
 	size_t next;
 	uint64_t since; /* revision behind which changes are told */
 	uint64_t sent;	/* newest revision the client has seen */
-	uint64_t mark;	/* revision at the last bookmark tick: everything up to it was delivered */
 	struct store_watch *changes;
-	struct timer *timeout, *bookmark;
+	struct timer *timeout;
+	struct work work; /* goes on with the initial objects */
 	enum table_include include;
 	bool bookmarks, announce; /* announce: a bookmark ends the initial events */
 	bool columns;		  /* column definitions have been sent */
@@ -29,9 +32,10 @@ struct watch {
 static void watch_free(struct watch *w)
 {
 	w->call->api->n_watches--;
+	list_del(&w->node);
+	work_cancel(&w->work);
 	store_watch_free(w->changes);
 	timer_free(w->timeout);
-	timer_free(w->bookmark);
 	selection_done(&w->sel);
 	snapshot_done(&w->initial);
 	free(w);
@@ -90,10 +94,27 @@ static void send_as(struct watch *w, const char *type, const struct kind *k, con
 	send_json(w, type, table);
 }
 
+static void unref_object(void *o)
+{
+	object_unref(o);
+}
+
+static void send_reference(struct watch *w, const char *type, const struct object *o)
+{
+	struct http_request *req = w->call->req;
+	auto_free char *head = xasprintf("{\"type\":\"%s\",\"object\":", type);
+
+	http_respond_chunk(req, head, strlen(head));
+	http_respond_chunk_ref(req, o->text, o->len, unref_object, object_ref(o));
+	http_respond_chunk(req, "}\n", 2);
+}
+
 static void send_object(struct watch *w, const char *type, const struct object *o)
 {
 	w->sent = o->rev > w->sent ? o->rev : w->sent;
-	if (w->call->accept.media == MEDIA_JSON)
+	if (w->call->accept.media == MEDIA_JSON && o->len >= REFERENCE_MIN)
+		send_reference(w, type, o);
+	else if (w->call->accept.media == MEDIA_JSON)
 		send_text(w, type, o->text, o->len);
 	else
 		send_as(w, type, o->kind, object_json(o), o->rev);
@@ -183,36 +204,77 @@ static bool on_event(void *arg, const struct store_event *ev)
 	return !w->paused;
 }
 
+/* Tells up to where the client has seen everything, so that it can go on from there. */
+static void bookmark(struct watch *w)
+{
+	uint64_t rev = w->changes && !w->paused ? store_watch_rev(w->changes) : 0;
+
+	if (rev <= w->sent)
+		return;
+	w->sent = rev;
+	send_bookmark(w, rev, false);
+}
+
+/* One timer for all watches: an idle host wakes up once a minute, however many there are. */
 static void on_bookmark(void *arg)
 {
-	struct watch *w = arg;
-	uint64_t rev = w->mark > w->sent ? w->mark : w->sent;
+	struct api *a = arg;
 
-	if (w->changes && !w->paused && rev) {
-		send_bookmark(w, rev, false);
-		w->mark = store_rev(w->call->api->store);
-	}
-	timer_arm(w->bookmark, BOOKMARK_US);
+	list_foreach (&a->bookmarks, w, struct watch, node)
+		bookmark(w);
+	if (!list_empty(&a->bookmarks))
+		timer_arm(a->bookmark_timer, BOOKMARK_US);
+}
+
+static void want_bookmarks(struct watch *w)
+{
+	struct api *a = w->call->api;
+
+	if (!a->bookmark_timer)
+		a->bookmark_timer = timer_new(a->loop, on_bookmark, a);
+	if (!timer_armed(a->bookmark_timer))
+		timer_arm(a->bookmark_timer, BOOKMARK_US);
+	list_add_tail(&a->bookmarks, &w->node);
 }
 
 static void on_timeout(void *arg)
 {
-	watch_end(arg);
+	struct watch *w = arg;
+
+	if (w->bookmarks)
+		bookmark(w);
+	watch_end(w);
 }
 
 /* ---- the way of a watch ------------------------------------------------------------------ */
 
-/* Sends what is left of the initial objects, then follows the changes. */
+/* Sends what is left of the initial objects; true when that is all. */
+static bool send_initial(struct watch *w)
+{
+	mono_t start = mono_now();
+
+	while (w->next < w->initial.n) {
+		const struct object *o = w->initial.objects[w->next];
+
+		if (http_respond_backlog(w->call->req) > BACKLOG_HIGH)
+			return false; /* on_drain brings us back */
+		if (slice_over(start)) {
+			work_queue_next(w->call->api->loop, &w->work);
+			return false;
+		}
+		w->next++;
+		if (selection_matches(&w->sel, w->call, o))
+			send_object(w, "ADDED", o);
+	}
+	return true;
+}
+
+/* The initial objects first, then the changes. */
 static void watch_go(void *arg)
 {
 	struct watch *w = arg;
 	auto_err err = {0};
 
-	while (w->next < w->initial.n) {
-		if (http_respond_backlog(w->call->req) > BACKLOG_HIGH)
-			return;
-		send_object(w, "ADDED", w->initial.objects[w->next++]);
-	}
 	if (w->changes) {
 		if (w->paused) {
 			w->paused = false;
@@ -220,61 +282,29 @@ static void watch_go(void *arg)
 		}
 		return;
 	}
+	if (!send_initial(w))
+		return;
 	snapshot_done(&w->initial);
 	w->next = 0;
 	if (w->announce)
 		send_bookmark(w, w->since, true);
+	w->sent = w->since;
 	w->changes = store_watch_new(w->call->api->store, w->call->target.kind, w->since, on_event,
 				     watch_lost, w, &err);
 	if (!w->changes)
 		watch_lost(w);
 }
 
-static int watch_invalid(struct err *err, const char *field, const char *text)
-{
-	int rc = err_set(err, ERR_INVALID,
-			 "ListOptions.meta.k8s.io \"\" is invalid: %s: Forbidden: %s", field, text);
-
-	err_about(err, "ListOptions", "meta.k8s.io", NULL);
-	err_cause_add(err, "FieldValueForbidden", field, "Forbidden: %s", text);
-	return rc;
-}
-
-/* KUBERNETES.md 4.6: sendInitialEvents and resourceVersionMatch=NotOlderThan go together. */
-static int parse_initial(struct watch *w, bool *initial, struct err *err)
-{
-	struct call *c = w->call;
-	auto_free char *send = http_param(c->req, "sendInitialEvents");
-	auto_free char *match = http_param(c->req, "resourceVersionMatch");
-
-	if (str_empty(send))
-		return str_empty(match)
-			       ? 0
-			       : watch_invalid(err, "resourceVersionMatch",
-					       "resourceVersionMatch is forbidden for "
-					       "watch unless sendInitialEvents is provided");
-	if (!match || !streq(match, "NotOlderThan"))
-		return watch_invalid(err, "resourceVersionMatch",
-				     "sendInitialEvents requires setting resourceVersionMatch to "
-				     "NotOlderThan");
-	*initial = call_bool(c, "sendInitialEvents");
-	w->announce = *initial && w->bookmarks;
-	return 0;
-}
-
+/* Where it begins; *initial: with what is there. */
 static int parse_since(struct watch *w, bool *initial, struct err *err)
 {
-	auto_free char *rv = http_param(w->call->req, "resourceVersion");
-	uint64_t rev = 0;
+	struct list_options o;
+	int rc = list_options_parse(w->call, true, &o, err);
 
-	if (!str_empty(rv) && str_to_u64(rv, UINT64_MAX, &rev) < 0)
-		return err_set(err, ERR_BAD_REQUEST, "resourceVersion: Invalid value: \"%s\"", rv);
-	*initial = rev == 0;
-	w->since = rev ? rev : store_rev(w->call->api->store);
-	int rc = parse_initial(w, initial, err);
-
-	if (*initial)
-		w->since = store_rev(w->call->api->store);
+	*initial = o.initial_given ? o.initial : o.rev == 0;
+	w->announce = o.initial && w->bookmarks;
+	w->since = *initial || o.rev == 0 ? store_rev(w->call->api->store) : o.rev;
+	list_options_done(&o);
 	return rc;
 }
 
@@ -295,14 +325,14 @@ static int watch_parse(struct watch *w, int64_t *seconds, bool *initial, struct 
 	if (rc == 0)
 		rc = parse_since(w, initial, err);
 	if (rc == 0 && (c->accept.media == MEDIA_NONE || c->accept.media == MEDIA_YAML))
-		rc = err_set(err, ERR_NOT_ACCEPTABLE,
-			     "only the following media types are accepted: application/json");
+		rc = call_not_acceptable(err);
 	return rc;
 }
 
 /* An expired revision is told by the HTTP code, before the stream begins. */
 static int watch_follow(struct watch *w, struct err *err)
 {
+	w->sent = w->since;
 	w->changes = store_watch_new(w->call->api->store, w->call->target.kind, w->since, on_event,
 				     watch_lost, w, err);
 	return w->changes ? 0 : -ESTALE;
@@ -316,6 +346,8 @@ void handle_watch(struct call *c)
 	auto_err err = {0};
 
 	w->call = c;
+	list_init(&w->node);
+	work_init(&w->work, watch_go, w);
 	c->api->n_watches++;
 	if (watch_parse(w, &seconds, &initial, &err) < 0 ||
 	    (!initial && watch_follow(w, &err) < 0)) {
@@ -325,12 +357,10 @@ void handle_watch(struct call *c)
 	}
 	w->timeout = timer_new(c->api->loop, on_timeout, w);
 	timer_arm(w->timeout, (uint64_t)seconds * USEC_PER_SEC);
-	if (w->bookmarks) {
-		w->bookmark = timer_new(c->api->loop, on_bookmark, w);
-		timer_arm(w->bookmark, BOOKMARK_US);
-	}
+	if (w->bookmarks)
+		want_bookmarks(w);
 	if (initial)
-		snapshot_take(c, &w->sel, NULL, NULL, 0, &w->initial);
+		snapshot_take(c, &w->sel, NULL, &w->initial);
 	c->data = w;
 	c->on_gone = watch_gone;
 	call_start(c, 200, NULL);

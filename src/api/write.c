@@ -373,9 +373,10 @@ static void delete_selected(struct call *c, struct selection *sel, struct delete
 	c->on_gone = wait_gone;
 	options->write.done = collection_done;
 	options->write.done_arg = d;
-	snapshot_take(c, sel, NULL, NULL, 0, &s);
+	snapshot_take(c, sel, NULL, &s);
 	for (size_t i = 0; i < s.n; i++)
-		collection_delete(d, &options->write, s.objects[i]);
+		if (selection_matches(sel, c, s.objects[i]))
+			collection_delete(d, &options->write, s.objects[i]);
 	snapshot_done(&s);
 	collection_done(d, NULL);
 }

@@ -335,6 +335,23 @@ void http_respond_chunk(struct http_request *r, const void *data, size_t len)
 		stream_write(r->conn->stream, "\r\n", 2);
 }
 
+void http_respond_chunk_ref(struct http_request *r, const void *data, size_t len,
+			    void (*done)(void *arg), void *arg)
+{
+	char size[24];
+
+	if (r->ended || !r->started || r->head_only || len == 0) {
+		done(arg);
+		return;
+	}
+	if (r->chunked)
+		stream_write(r->conn->stream, size,
+			     (size_t)snprintf(size, sizeof(size), "%zx\r\n", len));
+	stream_write_ref(r->conn->stream, data, len, done, arg);
+	if (r->chunked)
+		stream_write(r->conn->stream, "\r\n", 2);
+}
+
 size_t http_respond_backlog(const struct http_request *r)
 {
 	return r->ended ? 0 : stream_out_len(r->conn->stream);

@@ -13,6 +13,7 @@ struct loop {
 	mono_t now;
 	uint64_t turns;
 	struct list deferred; /* struct work.node */
+	struct list later;    /* the same, for the next turn */
 	struct grave *graves; /* freed in the bury phase */
 	struct list draining; /* streams that are closed once their output is sent */
 	struct timer *until;  /* loop_run_until()'s limit */

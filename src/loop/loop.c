@@ -24,6 +24,7 @@ struct loop *loop_new(void)
 	if (!loop->base)
 		abort();
 	list_init(&loop->deferred);
+	list_init(&loop->later);
 	list_init(&loop->draining);
 	signal(SIGPIPE,
 	       SIG_IGN); /* broken connections are errors of write(2), not of the process */
@@ -59,7 +60,7 @@ int loop_poll(struct loop *loop)
 {
 	int flags = EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY;
 
-	if (!list_empty(&loop->deferred))
+	if (!list_empty(&loop->deferred) || !list_empty(&loop->later))
 		flags |= EVLOOP_NONBLOCK;
 	if (event_base_loop(loop->base, flags) < 0)
 		return -EIO;
@@ -91,6 +92,12 @@ void work_queue(struct loop *loop, struct work *w)
 		list_add_tail(&loop->deferred, &w->node);
 }
 
+void work_queue_next(struct loop *loop, struct work *w)
+{
+	if (!work_queued(w))
+		list_add_tail(&loop->later, &w->node);
+}
+
 void work_cancel(struct work *w)
 {
 	list_del(&w->node);
@@ -100,6 +107,10 @@ void loop_deferred(struct loop *loop, uint64_t budget_us)
 {
 	mono_t end = mono_add(mono_now(), budget_us);
 
+	list_foreach (&loop->later, w, struct work, node) {
+		list_del(&w->node);
+		list_add_tail(&loop->deferred, &w->node);
+	}
 	while (!list_empty(&loop->deferred)) {
 		struct work *w = list_entry(loop->deferred.next, struct work, node);
 

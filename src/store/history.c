@@ -127,15 +127,14 @@ void history_free(struct store *s)
 
 /* ---- watches ---------------------------------------------------------------------------- */
 
-/* Number of the first change held whose revision is above since. */
-static uint64_t first_above(const struct history *h, uint64_t since)
+uint64_t history_above(const struct history *h, uint64_t rev)
 {
 	uint64_t lo = h->first, hi = h->next;
 
 	while (lo < hi) {
 		uint64_t mid = lo + (hi - lo) / 2;
 
-		if (change_at(h, mid)->obj->rev <= since)
+		if (change_at(h, mid)->obj->rev <= rev)
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -197,7 +196,7 @@ struct store_watch *store_watch_new(struct store *s, const struct kind *k, uint6
 	w->store = s;
 	w->kind = k;
 	w->since = since;
-	w->cursor = first_above(&s->history, since);
+	w->cursor = history_above(&s->history, since);
 	w->fn = fn;
 	w->lost_fn = lost;
 	w->arg = arg;
@@ -206,6 +205,14 @@ struct store_watch *store_watch_new(struct store *s, const struct kind *k, uint6
 	if (w->cursor < s->history.next)
 		work_queue(s->loop, &w->work);
 	return w;
+}
+
+uint64_t store_watch_rev(const struct store_watch *w)
+{
+	const struct history *h = &w->store->history;
+	uint64_t told = w->cursor < h->next ? change_at(h, w->cursor)->obj->rev - 1 : w->store->rev;
+
+	return told > w->since ? told : w->since;
 }
 
 void store_watch_resume(struct store_watch *w)

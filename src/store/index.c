@@ -137,24 +137,65 @@ struct store_iter store_iter_after(const struct store *s, const struct kind *k, 
 	return it;
 }
 
-const struct object *store_next(struct store_iter *it)
+/* The position behind the last key; it is where it was, unless something was written meanwhile. */
+static size_t position(const struct store_iter *it, const struct kind_index *x)
+{
+	size_t i = it->at;
+
+	if (!it->started)
+		return lower_bound(x, it->ns, "");
+	if (i >= x->n || key_cmp(x->v[i], it->last_ns, it->last_name) != 0)
+		i = lower_bound(x, it->last_ns, it->last_name);
+	return i < x->n && key_cmp(x->v[i], it->last_ns, it->last_name) == 0 ? i + 1 : i;
+}
+
+/* The next object of now that has not changed since the past that is looked at. */
+static const struct object *next_present(const struct store_iter *it, size_t *at)
 {
 	const struct kind_index *x = index_of(it->store, it->kind);
-	const struct object *o;
-	size_t i;
 
 	if (!x)
 		return NULL;
-	if (it->started)
-		i = lower_bound(x, it->last_ns, it->last_name);
-	else
-		i = lower_bound(x, it->ns, "");
-	if (it->started && i < x->n && key_cmp(x->v[i], it->last_ns, it->last_name) == 0)
+	for (*at = position(it, x); *at < x->n; ++*at) {
+		if (it->ns[0] && !streq(x->v[*at]->ns, it->ns))
+			return NULL;
+		if (!it->past || !past_covers(it->past, x->v[*at]))
+			return x->v[*at];
+	}
+	return NULL;
+}
+
+/* The next object that was otherwise then. */
+static const struct object *next_past(const struct store_iter *it)
+{
+	const struct store_past *p = it->past;
+	size_t i =
+		it->started ? past_bound(p, it->last_ns, it->last_name) : past_bound(p, it->ns, "");
+
+	if (it->started && i < p->n && key_cmp(p->entries[i].key, it->last_ns, it->last_name) == 0)
 		i++;
-	if (i >= x->n || (it->ns[0] && !streq(x->v[i]->ns, it->ns)))
+	for (; i < p->n; i++) {
+		if (it->ns[0] && !streq(p->entries[i].key->ns, it->ns))
+			return NULL;
+		if (p->entries[i].was)
+			return p->entries[i].was;
+	}
+	return NULL;
+}
+
+const struct object *store_next(struct store_iter *it)
+{
+	size_t at = 0;
+	const struct object *o = next_present(it, &at);
+	const struct object *old = it->past ? next_past(it) : NULL;
+
+	if (old && (!o || key_cmp(o, old->ns, old->name) > 0))
+		o = old;
+	if (!o)
 		return NULL;
-	o = x->v[i];
-	snprintf(it->last_ns, sizeof(it->last_ns), "%s", o->ns);
+	it->at = at;
+	if (!it->started || !streq(it->last_ns, o->ns))
+		snprintf(it->last_ns, sizeof(it->last_ns), "%s", o->ns);
 	snprintf(it->last_name, sizeof(it->last_name), "%s", o->name);
 	it->started = true;
 	return object_as(o, it->as);

@@ -5,6 +5,7 @@
  *   object.c  objects, their parsed forms (LRU)
  *   index.c   sorted arrays per kind, iteration
  *   history.c the ring of changes and the watches that read it
+ *   past.c    kinds as they were at an earlier revision
  *   store.c   opening, closing, the write path
  *   flush.c   queues of not yet durable writes, results of the writer, taking back
  *   writer.c  the writer thread
@@ -99,7 +100,25 @@ void history_add(struct store *s, enum store_event_type type, const struct objec
  */
 bool history_trim(struct store *s, size_t keep_bytes, uint64_t max_age_us);
 void history_free(struct store *s);
+/* Number of the first change held whose revision is above rev. */
+uint64_t history_above(const struct history *h, uint64_t rev);
 void watches_show(void *arg, json_t *rows);
+
+/* ---- the past --------------------------------------------------------------------------- */
+
+/* An object that has changed since. */
+struct past_entry {
+	const struct object *key; /* a later version: its name */
+	const struct object *was; /* NULL: it was not there */
+	uint64_t order;
+};
+struct store_past {
+	struct past_entry *entries; /* sorted by (ns, name), one a name */
+	size_t n;
+};
+/* The first entry whose key is not less than (ns, name). */
+size_t past_bound(const struct store_past *p, const char *ns, const char *name);
+bool past_covers(const struct store_past *p, const struct object *o);
 
 /* ---- files ------------------------------------------------------------------------------ */
 

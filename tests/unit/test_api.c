@@ -703,6 +703,72 @@ static void test_lists(void **state)
 	assert_int_equal(json_len(f->json, "items"), 2);
 }
 
+/* Pages of one list show one state; a token that is too old says how to go on. */
+static void test_pages(void **state)
+{
+	struct fixture *f = *state;
+	auto_free char *rev = NULL, *token = NULL;
+	char path[1024], name[16];
+
+	for (int i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "m%d", i);
+		make_map(f, name, "x");
+	}
+	expect(f, 200, ask(f, "GET", CMS "?limit=2&labelSelector=app", NULL));
+	assert_null(json_at(f->json, "metadata.remainingItemCount"));
+	rev = xstrdup(json_str(f->json, "metadata.resourceVersion", ""));
+	token = xstrdup(json_str(f->json, "metadata.continue", ""));
+	expect(f, 200, ask(f, "DELETE", CMS "/m2", NULL));
+	expect(f, 200,
+	       patch(f, CMS "/m3", "application/merge-patch+json", "{\"data\":{\"a\":\"2\"}}"));
+	make_map(f, "m4", "x");
+	snprintf(path, sizeof(path), CMS "?limit=2&labelSelector=app&continue=%s", token);
+	expect(f, 200, ask(f, "GET", path, NULL));
+	assert_string_equal(json_str(f->json, "metadata.resourceVersion", ""), rev);
+	assert_int_equal(json_len(f->json, "items"), 2);
+	assert_null(json_at(f->json, "metadata.continue"));
+	assert_non_null(strstr(f->text.s, "\"m2\""));
+	assert_null(strstr(f->text.s, "\"a\":\"2\""));
+	snprintf(path, sizeof(path),
+		 CMS "?resourceVersionMatch=Exact&labelSelector=app&resourceVersion=%s", rev);
+	expect(f, 200, ask(f, "GET", path, NULL));
+	assert_int_equal(json_len(f->json, "items"), 4);
+	/* A token of an hour ago. */
+	auto_free char *text = xasprintf(
+		"{\"v\":\"meta.k8s.io/v1\",\"rv\":%s,\"t\":-3600,\"start\":\"default/m1\"}", rev);
+	auto_free char *old = base64_encode(text, strlen(text));
+
+	old[strcspn(old, "=")] = '\0';
+	snprintf(path, sizeof(path), CMS "?labelSelector=app&continue=%s", old);
+	expect(f, 410, ask(f, "GET", path, NULL));
+	assert_string_equal(json_str(f->json, "reason", ""), "Expired");
+	snprintf(path, sizeof(path), CMS "?labelSelector=app&continue=%s",
+		 json_str(f->json, "metadata.continue", ""));
+	expect(f, 200, ask(f, "GET", path, NULL));
+	assert_int_equal(json_len(f->json, "items"), 2); /* m3 and m4 */
+	assert_string_not_equal(json_str(f->json, "metadata.resourceVersion", ""), rev);
+}
+
+static void test_list_forms(void **state)
+{
+	struct fixture *f = *state;
+
+	make_map(f, "m0", "x");
+	make_map(f, "m1", "x");
+	expect(f, 200,
+	       ask_with(f, "GET", CMS "?labelSelector=app", NULL, "application/yaml", NULL, 0));
+	json_auto_t *docs = yaml_parse_all(f->text.s, f->text.len, NULL);
+	const json_t *list = json_array_get(docs, 0);
+
+	assert_string_equal(json_str(list, "kind", ""), "ConfigMapList");
+	assert_int_equal(json_len(list, "items"), 2);
+	assert_string_equal(meta_name(json_array_get(json_object_get(list, "items"), 1)), "m1");
+	expect(f, 422,
+	       ask(f, "GET", CMS "?resourceVersionMatch=What&sendInitialEvents=true", NULL));
+	assert_int_equal(json_len(f->json, "details.causes"), 3);
+	expect(f, 406, ask_with(f, "GET", CMS, NULL, "text/plain", NULL, 0));
+}
+
 /* A list larger than one piece goes out in chunks and is whole. */
 static void test_large_list(void **state)
 {
@@ -820,6 +886,23 @@ static void test_watch_ends(void **state)
 	assert_int_equal(loop_run_until(f->loop, &w.done, LIMIT), 0);
 	assert_int_equal(w.code, 200);
 	strbuf_done(&w.text);
+	/* The old path; a bookmark before the end tells of changes that were not for this watch. */
+	watch(f, &w,
+	      "/api/v1/watch/namespaces/default/configmaps?allowWatchBookmarks=true&"
+	      "timeoutSeconds=1&labelSelector=none",
+	      NULL);
+	assert_int_equal(loop_run_until(f->loop, &w.done, LIMIT / 100), -ETIMEDOUT);
+	make_map(f, "unseen", "x");
+	assert_int_equal(loop_run_until(f->loop, &w.done, LIMIT), 0);
+	assert_non_null(strstr(w.text.s, "{\"type\":\"BOOKMARK\""));
+	assert_null(strstr(w.text.s, "ADDED"));
+	strbuf_done(&w.text);
+	expect(f, 405, ask(f, "DELETE", "/api/v1/watch/namespaces/default/configmaps", NULL));
+	expect(f, 504,
+	       ask(f, "GET",
+		   CMS "?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&"
+		       "resourceVersion=99999999",
+		   NULL));
 	expect(f, 422, ask(f, "GET", CMS "?watch=true&sendInitialEvents=true", NULL));
 	expect(f, 400, ask(f, "GET", CMS "?watch=true&resourceVersion=x", NULL));
 }
@@ -1183,13 +1266,28 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_meta),	      T(test_objects),	  T(test_validation),
-		T(test_too_large),    T(test_patches),	  T(test_apply),
-		T(test_lists),	      T(test_large_list), T(test_watch),
-		T(test_watch_ends),   T(test_auth),	  T(test_forbidden),
-		T(test_pki_repair),   T(test_scale),	  T(test_status_and_eviction),
-		T(test_log),	      T(test_exec),	  T(test_exec_refused),
-		T(test_port_forward), T(test_images),
+		T(test_meta),
+		T(test_objects),
+		T(test_validation),
+		T(test_too_large),
+		T(test_patches),
+		T(test_apply),
+		T(test_lists),
+		T(test_pages),
+		T(test_list_forms),
+		T(test_large_list),
+		T(test_watch),
+		T(test_watch_ends),
+		T(test_auth),
+		T(test_forbidden),
+		T(test_pki_repair),
+		T(test_scale),
+		T(test_status_and_eviction),
+		T(test_log),
+		T(test_exec),
+		T(test_exec_refused),
+		T(test_port_forward),
+		T(test_images),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,6 +60,14 @@ static void on_work(void *arg)
 		work_queue(q->loop, &q->w);
 }
 
+static void on_slice(void *arg)
+{
+	struct requeue *q = arg;
+
+	q->runs++;
+	work_queue_next(q->loop, &q->w);
+}
+
 static void test_work(void **state)
 {
 	struct requeue q = {.loop = *state};
@@ -78,6 +86,15 @@ static void test_work(void **state)
 	work_queue(q.loop, &q.w);
 	loop_deferred(q.loop, 0); /* one at least, then the budget is used up */
 	assert_int_equal(q.runs, 1);
+	work_cancel(&q.w);
+	work_init(&q.w, on_slice, &q);
+	work_queue(q.loop, &q.w);
+	for (q.runs = 0; q.runs < 3;) { /* one slice a turn, and no turn waits */
+		int before = q.runs;
+
+		assert_int_equal(loop_once(q.loop), 0);
+		assert_int_equal(q.runs, before + 1);
+	}
 	work_cancel(&q.w);
 }
 

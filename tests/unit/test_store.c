@@ -91,6 +91,46 @@ static void test_iterate_while_writing(void **state)
 	assert_null(store_next(&it));
 }
 
+/* What was there at an earlier revision, while the present goes on. */
+static void test_past(void **state)
+{
+	struct fixture *f = *state;
+	struct store_past *past;
+	struct store_iter it;
+	const struct object *o;
+	char seen[64] = "";
+	auto_err err = {0};
+	uint64_t rev;
+
+	for (const char *p = "aceg"; *p; p++)
+		put_new(f, "ns", (char[]){*p, '\0'}, "1", STORE_DURABLE, NULL, NULL);
+	rev = store_rev(f->store);
+	put_new(f, "ns", "b", "1", STORE_DURABLE, NULL, NULL);
+	put_value(f, "ns", "c", "2", STORE_DURABLE, NULL, NULL);
+	put_value(f, "ns", "c", "3", STORE_DURABLE, NULL, NULL);
+	assert_int_equal(store_delete(f->store, &kind_configmap, "ns", "e", 0, STORE_DURABLE, NULL,
+				      NULL, NULL, NULL),
+			 0);
+	assert_int_equal(store_delete(f->store, &kind_configmap, "ns", "b", 0, STORE_DURABLE, NULL,
+				      NULL, NULL, NULL),
+			 0);
+	past = store_past_new(f->store, &kind_configmap, rev, &err);
+	assert_non_null(past);
+	it = store_iter(f->store, &kind_configmap, "ns");
+	it.past = past;
+	while ((o = store_next(&it))) {
+		strcat(seen, o->name);
+		assert_string_equal(json_str(object_json(o), "data.v", ""), "1");
+	}
+	assert_string_equal(seen, "aceg");
+	it = store_iter_after(f->store, &kind_configmap, "ns", "ns", "c");
+	it.past = past;
+	assert_string_equal(store_next(&it)->name, "e");
+	store_past_free(past);
+	assert_null(store_past_new(f->store, &kind_configmap, 0, &err));
+	assert_int_equal(err.reason, ERR_EXPIRED);
+}
+
 static void test_borrowed_survive_turn(void **state)
 {
 	struct fixture *f = *state;
@@ -459,6 +499,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_create_get, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_update_conflict_noop, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_iterate_while_writing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_past, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_borrowed_survive_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_watch_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_watch_pause_free, setup, teardown),

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is generic over kinds: watches, lists, applied fields, deletion, as clients see it over HTTP."""
+import contextlib
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+
+from lib import Cluster, contains, equal, true, wait
+
+NS = "/api/v1/namespaces/default"
+CMS = NS + "/configmaps"
+JSON, YAML = "application/json", "application/yaml"
+MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP over the daemon's socket."""
+
+    def __init__(self, path, timeout=60):
+        super().__init__("localhost", timeout=timeout)
+        self.socket_path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.socket_path)
+
+
+class Answer:
+    def __init__(self, response):
+        self.code = response.status
+        self.warnings = response.headers.get_all("Warning") or []
+        self.headers = response.headers
+        self.text = response.read().decode()
+
+    @property
+    def json(self):
+        return json.loads(self.text)
+
+
+def ask(c, method, path, body=None, ctype=None, accept=None, want=None, **query):
+    """One request; query values become the query string."""
+    connection = Connection(c.socket)
+    text = body if body is None or isinstance(body, str) else json.dumps(body)
+    headers = {"Content-Type": ctype or JSON} if body is not None else {}
+    if accept:
+        headers["Accept"] = accept
+    if query:
+        path += "?" + urllib.parse.urlencode(query, doseq=True)
+    with contextlib.closing(connection):
+        connection.request(method, path, text, headers)
+        answer = Answer(connection.getresponse())
+    if want is not None and answer.code != want:
+        true(False, f"{method} {path}: {answer.code} instead of {want}: {answer.text}")
+    return answer
+
+
+class Watch(threading.Thread):
+    """Reads a watch to its end in a thread of its own."""
+
+    def __init__(self, c, path, accept=None, **query):
+        super().__init__(daemon=True)
+        self.connection = Connection(c.socket)
+        self.events, self.ended = [], False
+        path += "?" + urllib.parse.urlencode({"watch": "1", **query})
+        self.connection.request("GET", path, headers={"Accept": accept} if accept else {})
+        self.response = self.connection.getresponse()
+        self.code = self.response.status
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException, AttributeError):
+            for line in self.response:
+                self.events.append(json.loads(line))
+        self.ended = True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        with contextlib.suppress(OSError):
+            self.connection.sock and self.connection.sock.shutdown(socket.SHUT_RDWR)
+        self.join(10)
+
+    def wait(self, n, what="events"):
+        wait(f"{n} {what}", lambda: len(self.events) >= n, timeout=20)
+        return self.events
+
+    def kinds(self):
+        return [(e["type"], e["object"]["metadata"].get("name")) for e in self.events]
+
+
+def config_map(name, labels=None, **data):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels or {}}, "data": data}
+
+
+def cluster():
+    with Cluster() as c:
+        yield c
+
+
+# ---- watches
+
+
+def test_watch_transitions(c):
+    rev = ask(c, "GET", CMS).json["metadata"]["resourceVersion"]
+    sel = dict(resourceVersion=rev, labelSelector="watch=yes")
+    with Watch(c, CMS, **sel) as w, Watch(c, CMS, **sel) as second, \
+            Watch(c, CMS + "/w1", resourceVersion=rev) as named:
+        ask(c, "POST", CMS, config_map("w1", {"watch": "yes"}), want=201)
+        ask(c, "POST", CMS, config_map("w2"), want=201)
+        ask(c, "PATCH", CMS + "/w1", {"data": {"a": "1"}}, MERGE, want=200)
+        ask(c, "PATCH", CMS + "/w1", {"metadata": {"labels": {"watch": "no"}}}, MERGE, want=200)
+        back = ask(c, "PATCH", CMS + "/w1", {"metadata": {"labels": {"watch": "yes"}}}, MERGE, want=200).json
+        gone = ask(c, "DELETE", CMS + "/w1", want=200)
+        equal(gone.json["details"]["kind"], "configmaps")
+        w.wait(5)
+        equal([t for t, _ in w.kinds()], ["ADDED", "MODIFIED", "DELETED", "ADDED", "DELETED"], "transitions")
+        revs = [int(e["object"]["metadata"]["resourceVersion"]) for e in w.events]
+        equal(revs, sorted(set(revs)), "revisions grow")
+        true(revs[4] > int(back["metadata"]["resourceVersion"]), "a deletion has a revision of its own")
+        second.wait(5)
+        equal(second.events, w.events, "two watchers")
+        named.wait(5)
+        equal(named.kinds(), [("ADDED", "w1"), ("MODIFIED", "w1"), ("MODIFIED", "w1"), ("MODIFIED", "w1"),
+                              ("DELETED", "w1")], "watch of one name")
+    # From the middle on.
+    with Watch(c, CMS, resourceVersion=revs[1], labelSelector="watch=yes") as w:
+        w.wait(3)
+        equal([t for t, _ in w.kinds()], ["DELETED", "ADDED", "DELETED"], "resumed")
+    ask(c, "DELETE", CMS + "/w2", want=200)
+
+
+def test_watch_initial_events_and_bookmarks(c):
+    ask(c, "POST", CMS, config_map("b1"), want=201)
+    initial = dict(sendInitialEvents="true", resourceVersionMatch="NotOlderThan", allowWatchBookmarks="true")
+    with Watch(c, CMS, timeoutSeconds=2, **initial) as w:
+        wait("the end of the initial events", lambda: any(
+            e["object"]["metadata"].get("annotations", {}).get("k8s.io/initial-events-end") == "true"
+            for e in w.events))
+        true(("ADDED", "b1") in w.kinds(), "initial object")
+        ask(c, "POST", NS + "/secrets", {"metadata": {"name": "unseen"}}, want=201)
+        wait("the end", lambda: w.ended)
+        last = w.events[-1]
+        equal(last["type"], "BOOKMARK", "before the end")
+        equal(sorted(last["object"]), ["apiVersion", "kind", "metadata"], "a bookmark holds nothing else")
+        equal(last["object"]["metadata"].get("annotations"), None, "annotations of a plain bookmark")
+    with Watch(c, CMS, accept=TABLE, timeoutSeconds=1, **initial) as w:
+        wait("the end", lambda: w.ended)
+        equal({e["object"]["kind"] for e in w.events}, {"Table"}, "table events")
+        true(w.events[0]["object"]["columnDefinitions"], "columns first")
+        equal(len(w.events[0]["object"]["rows"]), 1)
+    with Watch(c, CMS, accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+               resourceVersion=0, timeoutSeconds=1) as w:
+        w.wait(1)
+        equal(w.events[0]["object"]["kind"], "PartialObjectMetadata")
+    equal(ask(c, "GET", CMS, watch=1, sendInitialEvents="true").code, 422)
+    future = int(ask(c, "GET", CMS).json["metadata"]["resourceVersion"]) + 3
+    with Watch(c, CMS, resourceVersion=future) as w:
+        for i in range(4):
+            ask(c, "PATCH", CMS + "/b1", {"data": {"n": str(i)}}, MERGE, want=200)
+        w.wait(1)
+        equal(w.events[0]["object"]["data"]["n"], "3", "what lies behind a future revision")
+    equal(ask(c, "GET", CMS, resourceVersion=future + 1000).code, 504)
+    with Watch(c, "/api/v1/watch/namespaces/default/configmaps/b1", resourceVersion=0) as w:
+        w.wait(1)
+        equal(w.kinds(), [("ADDED", "b1")], "the old path")
+
+
+def test_watch_over_restart(c):
+    ask(c, "POST", CMS, config_map("r1"), want=201)
+    old = ask(c, "GET", CMS).json["metadata"]["resourceVersion"]
+    ask(c, "PATCH", CMS + "/r1", {"data": {"a": "1"}}, MERGE, want=200)
+    c.restart()
+    expired = ask(c, "GET", CMS, watch=1, resourceVersion=old)
+    equal((expired.code, expired.json["reason"]), (410, "Expired"))
+    contains(expired.json["message"], f"too old resource version: {old} (")
+    new = ask(c, "GET", CMS).json["metadata"]["resourceVersion"]
+    true(int(new) > int(old), "revisions go on")
+    with Watch(c, CMS, resourceVersion=new) as w:
+        ask(c, "DELETE", CMS + "/r1", want=200)
+        w.wait(1)
+        equal(w.kinds(), [("DELETED", "r1")])
+
+
+# ---- lists
+
+
+def test_pages_show_one_state(c):
+    for i in range(7):
+        ask(c, "POST", CMS, config_map(f"page{i}", {"page": "x"}), want=201)
+    # Without a selector the server knows how many are left.
+    first = ask(c, "GET", "/api/v1/configmaps", limit=2).json["metadata"]
+    total = len(ask(c, "GET", "/api/v1/configmaps").json["items"])
+    equal(first["remainingItemCount"], total - 2)
+    page = ask(c, "GET", CMS, limit=3, labelSelector="page").json
+    rev, names, values = page["metadata"]["resourceVersion"], [], []
+    ask(c, "DELETE", CMS + "/page5", want=200)
+    ask(c, "PATCH", CMS + "/page6", {"data": {"a": "new"}}, MERGE, want=200)
+    ask(c, "POST", CMS, config_map("page4a", {"page": "x"}), want=201)
+    while True:
+        names += [o["metadata"]["name"] for o in page["items"]]
+        values += [o.get("data") for o in page["items"]]
+        equal(page["metadata"]["resourceVersion"], rev)
+        token = page["metadata"].get("continue")
+        if not token:
+            break
+        page = ask(c, "GET", CMS, limit=3, labelSelector="page", **{"continue": token}, want=200).json
+    equal(names, [f"page{i}" for i in range(7)], "the state of the first page")
+    equal([v for v in values if v], [], "old values")
+    exact = ask(c, "GET", CMS, labelSelector="page", resourceVersion=rev, resourceVersionMatch="Exact", want=200)
+    equal([o["metadata"]["name"] for o in exact.json["items"]], names)
+    newer = ask(c, "GET", CMS, labelSelector="page", resourceVersion=rev, resourceVersionMatch="NotOlderThan")
+    true("page4a" in newer.text, "not older than")
+    for query in ({"resourceVersionMatch": "Exact"}, {"resourceVersionMatch": "Exact", "resourceVersion": "0"},
+                  {"resourceVersionMatch": "Other", "resourceVersion": "1"}, {"sendInitialEvents": "true"},
+                  {"resourceVersion": rev, "resourceVersionMatch": "NotOlderThan", "continue": "x"}):
+        equal(ask(c, "GET", CMS, **query).code, 422, query)
+    equal(ask(c, "GET", CMS, **{"continue": "x", "resourceVersion": rev}).code, 400)
+    too_new = ask(c, "GET", CMS, resourceVersion="99999999").json
+    equal(too_new["details"]["causes"][0]["reason"], "ResourceVersionTooLarge")
+    equal(ask(c, "DELETE", CMS, labelSelector="page").code, 200)
+
+
+PACE = """
+import socket, sys, time, select
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+worst = n = 0
+while True:
+    start = time.monotonic()
+    s.sendall(b"GET /livez HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    s.recv(4096)
+    worst, n = max(worst, time.monotonic() - start), n + 1
+    if select.select([sys.stdin], [], [], 0.0005)[0]:
+        if not sys.stdin.readline():
+            break
+        print(worst * 1000, n, flush=True)
+        worst = n = 0
+"""
+
+
+class Pace:
+    """Asks /livez over and over in a process of its own; worst() is the longest wait in milliseconds
+    since it was last asked."""
+
+    def __init__(self, c):
+        self.process = subprocess.Popen([sys.executable, "-c", PACE, c.socket], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+
+    def worst(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline().split()[0])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.process.stdin.close()
+        self.process.wait(10)
+
+
+def rss(c):
+    with open(f"/proc/{c.daemon.pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+
+def test_many_objects(c):
+    n = 5000
+    connection = Connection(c.socket)
+    for i in range(n):
+        connection.request("POST", CMS, json.dumps(config_map(f"many{i:04}", {"many": "x", "half": str(i % 2)},
+                                                              data="v" * 800)), {"Content-Type": JSON})
+        equal(connection.getresponse().read()[:1], b"{")
+    print("   RSS with 5,000 objects:", rss(c), "kB")
+    true(rss(c) < 40_000, "memory of 5,000 objects")
+    with Pace(c) as pace:
+        print(f"   idle: slowest answer {pace.worst():.1f} ms")
+        for query, accept in (({}, None), ({"labelSelector": "half=1"}, None), ({}, TABLE), ({}, PARTIAL),
+                              ({"labelSelector": "half=1"}, YAML)):
+            start = time.monotonic()
+            got = ask(c, "GET", CMS, accept=accept, want=200, **query)
+            took, worst = time.monotonic() - start, pace.worst()
+            count = got.text.count("half:" if accept == YAML else '"half"')
+            true(count >= (n if not query else n // 2), f"{count} items of {query} {accept}")
+            print(f"   list {query} {accept or JSON}: {took:.3f} s, slowest other answer {worst:.1f} ms")
+            true(worst < 100, "a list does not keep others waiting")
+        with contextlib.ExitStack() as stack:
+            watches = [stack.enter_context(Watch(c, CMS, labelSelector="fan")) for _ in range(100)]
+            pace.worst()
+            ask(c, "POST", CMS, config_map("fan", {"fan": "out"}), want=201)
+            for w in watches:
+                w.wait(1)
+            print(f"   fan-out to 100 watches: slowest other answer {pace.worst():.1f} ms")
+            ask(c, "PATCH", CMS + "/fan", {"data": {"big": "x" * 900_000}}, MERGE, want=200)
+            for w in watches:
+                w.wait(2)
+            print(f"   900 kB to 100 watches: slowest other answer {pace.worst():.1f} ms; RSS {rss(c)} kB")
+        equal(ask(c, "DELETE", CMS, labelSelector="many").code, 200)
+        print(f"   deletecollection of 5,000: slowest other answer {pace.worst():.1f} ms")
+    equal(len(ask(c, "GET", CMS, labelSelector="many").json["items"]), 0)
