@@ -42,9 +42,25 @@ json_t *json_find(const json_t *list, const char *key, const char *value);
 
 /* Compact text in insertion order, NUL-terminated, caller frees. */
 char *json_text(const json_t *v, size_t *ret_len);
-/* Parses at most len bytes; duplicate keys keep the last. Nesting is bounded by jansson (2048).
- * The message is the one Go's encoding/json users know where it can be. */
+/* Parses at most len bytes; duplicate keys keep the last. Nesting is bounded (256). A string with
+ * U+0000 is refused, malformed UTF-8 becomes U+FFFD. Errors are ERR_BAD_REQUEST in the words of
+ * Go's encoding/json. */
 json_t *json_parse(const char *text, size_t len, struct err *err);
+/* The same for what strangers send: at most max_values values (SIZE_MAX: any number); adds
+ * `duplicate field "<path>"` to dups (NULL: not told), JSON_DUPLICATES_MAX at most. */
+#define JSON_DUPLICATES_MAX 100
+json_t *json_scan(const char *text, size_t len, size_t max_values, struct strv *dups,
+		  struct err *err);
+/* Length of the start of s that a JSON string holds as it is: no quote, backslash or control
+ * character; with ascii, no byte above 0x7f either. */
+size_t json_plain_len(const char *s, size_t len, bool ascii);
+/* The text of the value at the dotted path in compact text that json_text() made: where it starts
+ * and its length. False when there is none. */
+bool json_text_find(const char *text, size_t len, const char *path, const char **at, size_t *n);
+
+/* Appends a key to a dotted path; cuts the path back to len bytes. */
+void path_add(struct strbuf *b, const char *key);
+void path_cut(struct strbuf *b, size_t len);
 
 /* metadata.name etc.; never NULL ("" when absent). */
 const char *meta_name(const json_t *obj);

@@ -148,32 +148,18 @@ json_t *json_find(const json_t *list, const char *key, const char *value)
 	return NULL;
 }
 
-char *json_text(const json_t *v, size_t *ret_len)
+void path_add(struct strbuf *b, const char *key)
 {
-	const size_t flags = JSON_COMPACT | JSON_ENCODE_ANY;
-	size_t n = json_dumpb(v, NULL, 0, flags);
-	char *text = xmalloc(n + 1);
-
-	n = json_dumpb(v, text, n, flags);
-	text[n] = '\0';
-	if (ret_len)
-		*ret_len = n;
-	return text;
+	if (b->len)
+		strbuf_addc(b, '.');
+	strbuf_adds(b, key);
 }
 
-json_t *json_parse(const char *text, size_t len, struct err *err)
+void path_cut(struct strbuf *b, size_t len)
 {
-	json_error_t e;
-	json_t *v = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
-
-	if (v)
-		return v;
-	if (json_error_code(&e) == json_error_premature_end_of_input)
-		err_set(err, ERR_BAD_REQUEST, "unexpected end of JSON input");
-	else
-		err_set(err, ERR_BAD_REQUEST, "invalid JSON at line %d, column %d: %s", e.line,
-			e.column, e.text);
-	return NULL;
+	b->len = len;
+	if (b->s)
+		b->s[len] = '\0';
 }
 
 const char *meta_name(const json_t *obj)

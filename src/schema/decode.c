@@ -17,20 +17,6 @@ struct decode {
 
 static int decode_message(struct decode *d, const struct message *m, json_t *obj);
 
-void path_add(struct strbuf *b, const char *key)
-{
-	if (b->len)
-		strbuf_addc(b, '.');
-	strbuf_adds(b, key);
-}
-
-void path_cut(struct strbuf *b, size_t len)
-{
-	b->len = len;
-	if (b->s)
-		b->s[len] = '\0';
-}
-
 static const char *short_name(const struct message *m)
 {
 	return strrchr(m->name, '.') + 1;
@@ -489,7 +475,8 @@ json_t *schema_decode_json(const struct message *m, const char *what, const char
 			   enum field_validation mode, struct strv *warnings, struct err *err)
 {
 	auto_strv found = {0};
-	json_auto_t *obj = json_scan(json, len, mode == FIELDS_IGNORE ? NULL : &found, err);
+	json_auto_t *obj =
+		json_scan(json, len, BODY_VALUES_MAX, mode == FIELDS_IGNORE ? NULL : &found, err);
 
 	if (!obj) {
 		unreadable(m, json, len, err);

@@ -77,14 +77,10 @@ bool csv_has(const char *list, const char *word, size_t len);
 /* ---- decoding --------------------------------------------------------------------------- */
 
 /* Problems told of one object under Strict and Warn (sigs.k8s.io/json stops there too). */
-#define STRICT_ERRORS_MAX 100
+#define STRICT_ERRORS_MAX JSON_DUPLICATES_MAX
+/* Values (of any type, at any depth) in one body. */
+#define BODY_VALUES_MAX 200000
 
-/* Appends a key to a dotted path; cuts the path back to len bytes. */
-void path_add(struct strbuf *b, const char *key);
-void path_cut(struct strbuf *b, size_t len);
-/* JSON text to a value; adds `duplicate field "<path>"` to dups (may be NULL: the last one wins).
- */
-json_t *json_scan(const char *text, size_t len, struct strv *dups, struct err *err);
 /* schema_check() for what has been found already, such as duplicates: found is added to. */
 int schema_check_strict(const struct message *m, const char *what, json_t *obj,
 			enum field_validation mode, struct strv *found, struct strv *warnings,

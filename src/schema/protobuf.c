@@ -206,7 +206,7 @@ static json_t *proto_raw(struct proto *d, struct cursor s)
 
 	if (s.p == s.end)
 		return json_null();
-	v = json_scan((const char *)s.p, (size_t)(s.end - s.p), NULL, NULL);
+	v = json_scan((const char *)s.p, (size_t)(s.end - s.p), BODY_VALUES_MAX, NULL, NULL);
 	if (!v)
 		d->why = "an embedded object is not JSON";
 	return v;

@@ -170,7 +170,7 @@ static void check_docker_config(struct check *c, const json_t *obj, const char *
 	if (!v || !str_starts(json_str(obj, "type", ""), "kubernetes.io/dockerc") ||
 	    base64_decode(json_string_value(v), json_string_length(v), &text, &len) < 0)
 		return;
-	parsed = json_scan((char *)text, len, NULL, NULL);
+	parsed = json_scan((char *)text, len, BODY_VALUES_MAX, NULL, NULL);
 	if (!json_is_object(parsed))
 		check_invalid_str(c, field, "<secret contents redacted>", "must be a JSON object");
 }

@@ -41,9 +41,38 @@ struct stored *stored_from_json(struct store *s, const struct kind *k, json_t *o
 	return stored_new(s, &p, id, flags);
 }
 
+/* The same text with another revision: no need to parse what may be megabytes. NULL when it cannot
+ * be found (never in a text of ours). */
+static char *text_with_rev(const struct object *from, uint64_t rev, size_t *ret_len)
+{
+	struct strbuf b = {0};
+	const char *at;
+	size_t n;
+
+	if (!json_text_find(from->text, from->len, "metadata.resourceVersion", &at, &n))
+		return NULL;
+	strbuf_add(&b, from->text, (size_t)(at - from->text));
+	strbuf_addf(&b, "\"%" PRIu64 "\"", rev);
+	at += n;
+	strbuf_add(&b, at, (size_t)(from->text + from->len - at));
+	*ret_len = b.len;
+	return strbuf_steal(&b);
+}
+
 struct stored *stored_copy(struct store *s, const struct object *from, uint64_t rev,
 			   const json_t *status)
 {
+	struct object_parts p = {.kind = from->kind,
+				 .ns = from->ns,
+				 .name = from->name,
+				 .uid = from->uid,
+				 .rev = rev};
+	auto_free char *text = status ? NULL : text_with_rev(from, rev, &p.len);
+
+	if (text) {
+		p.text = text;
+		return stored_new(s, &p, stored_of(from)->id, stored_of(from)->flags);
+	}
 	/* Shallow copies are enough: only members of the root and of metadata are set. */
 	json_auto_t *obj = json_copy((json_t *)(uintptr_t)object_json(from));
 

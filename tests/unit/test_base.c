@@ -176,6 +176,72 @@ static void test_json(void **state UNUSED)
 	assert_null(json_parse("{a}", 3, &e));
 }
 
+/* Our writer and parser against jansson's, on what is awkward. */
+static void test_json_text(void **state UNUSED)
+{
+	static const char *const texts[] = {
+		"{}",
+		"[]",
+		"\"\"",
+		"{\"a\":[1,-2,9223372036854775807,1.5,1e300,true,false,null,{},[]],\"b\":{\"c\":"
+		"\"d\"}}",
+		"\"plain text of more than eight bytes\"",
+		"\"1234567\\\"\"",
+		"\"12345678\\\\9\\n\\t\\r\\b\\f/\\u0001\\u001f\"",
+		"\"\303\244\342\202\254\360\237\230\200 and ascii behind it\"",
+		"{\"key \\\"quoted\\\"\":\"\\u00e4\\ud83d\\ude00\"}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		json_auto_t *ours = json_parse(texts[i], strlen(texts[i]), NULL);
+		json_auto_t *theirs = json_loads(texts[i], JSON_DECODE_ANY, NULL);
+		auto_free char *a = json_text(ours, NULL);
+		char *b = json_dumps(theirs, JSON_COMPACT | JSON_ENCODE_ANY);
+
+		assert_true(json_equal(ours, theirs));
+		assert_string_equal(a, b);
+		free(b);
+	}
+	for (size_t i = 0; i <= 20; i++) {
+		char text[] = "abcdefghijklmnopqrst";
+
+		assert_int_equal(json_plain_len(text, 20, true), 20);
+		if (i < 20)
+			text[i] = i % 3 ? '"' : '\x1f';
+		assert_int_equal(json_plain_len(text, 20, false), i);
+	}
+	assert_int_equal(json_plain_len("123456789\303\244", 11, true), 9);
+	assert_int_equal(json_plain_len("123456789\303\244", 11, false), 11);
+}
+
+static void test_json_text_find(void **state UNUSED)
+{
+	const char *text =
+		"{\"data\":{\"metadata\":\"{\\\"x\\\":1}\",\"e\":[[],{\"f\":2}]},\"metadata\":"
+		"{\"name\":\"a\",\"resourceVersion\":\"17\",\"z\":-1.5},\"last\":true}";
+	const struct {
+		const char *path, *want;
+	} cases[] = {{"metadata.resourceVersion", "\"17\""},
+		     {"metadata.z", "-1.5"},
+		     {"last", "true"},
+		     {"data.e", "[[],{\"f\":2}]"},
+		     {"data.x", NULL},
+		     {"metadata.name.x", NULL},
+		     {"m", NULL}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *at = NULL;
+		size_t n = 0;
+		bool found = json_text_find(text, strlen(text), cases[i].path, &at, &n);
+
+		assert_int_equal(found, cases[i].want != NULL);
+		if (found) {
+			assert_int_equal(n, strlen(cases[i].want));
+			assert_memory_equal(at, cases[i].want, n);
+		}
+	}
+}
+
 static void rows(void *arg UNUSED, json_t *out)
 {
 	json_array_append_new(out, json_object());
@@ -202,10 +268,16 @@ static void test_show(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_err),	  cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_map),	  cmocka_unit_test(test_time),
-		cmocka_unit_test(test_encodings), cmocka_unit_test(test_files),
-		cmocka_unit_test(test_json),	  cmocka_unit_test(test_show),
+		cmocka_unit_test(test_err),
+		cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_map),
+		cmocka_unit_test(test_time),
+		cmocka_unit_test(test_encodings),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_json_text),
+		cmocka_unit_test(test_json_text_find),
+		cmocka_unit_test(test_show),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A JSON parser (RFC 8259) that remembers which object members came twice, and where: jansson can
- * refuse duplicates but not name them all. Errors are worded as Go's encoding/json words them,
- * since that is what Kubernetes users know. Nesting and the number of values are bounded.
+ * refuse duplicates but not name them all, and goes over strings character by character. Errors are
+ * worded as Go's encoding/json words them, since that is what Kubernetes users know. Nesting and
+ * the number of values are bounded.
  */
-#include "internal.h"
+#include <coracle/json.h>
 
 #define MAX_DEPTH 256
-#define MAX_VALUES 200000
 
 struct scan {
 	const char *p, *end;
-	struct strbuf path; /* of the value being read: "spec.containers[0].name" */
+	struct strbuf path; /* of the value being read: "spec.containers[0].name"; only with dups */
 	struct strv *dups;
-	size_t values;
+	size_t values, max_values;
 	int depth;
 	struct err *err;
 };
@@ -145,43 +145,62 @@ static size_t utf8_len(const unsigned char *p, const unsigned char *end)
 	return n;
 }
 
-/* Reads the string whose opening quote is at p. */
-static int scan_string(struct scan *s, struct strbuf *b)
+static size_t plain_len(const struct scan *s, bool ascii)
 {
-	strbuf_reset(b);
-	strbuf_adds(b, "");
-	for (s->p++; s->p < s->end && *s->p != '"';) {
-		const char *run = s->p;
+	return json_plain_len(s->p, (size_t)(s->end - s->p), ascii);
+}
 
-		while (s->p < s->end && *s->p >= 0x20 && *s->p < 0x7f && *s->p != '"' &&
-		       *s->p != '\\')
-			s->p++;
-		strbuf_add(b, run, (size_t)(s->p - run));
-		if (s->p >= s->end || *s->p == '"')
-			continue;
-		if (*s->p == '\\') {
-			s->p++;
-			if (scan_escape(s, b) < 0)
-				return -EINVAL;
-		} else if ((unsigned char)*s->p < 0x20) {
-			scan_bad(s, "in string literal");
+/* One escape, control character or byte above 0x7f. */
+static int scan_special(struct scan *s, struct strbuf *b)
+{
+	if (*s->p == '\\') {
+		s->p++;
+		return scan_escape(s, b);
+	}
+	if ((unsigned char)*s->p < 0x20) {
+		scan_bad(s, "in string literal");
+		return -EINVAL;
+	}
+	size_t n = utf8_len((const unsigned char *)s->p, (const unsigned char *)s->end);
+
+	if (n)
+		strbuf_add(b, s->p, n);
+	else
+		put_utf8(b, 0xfffd);
+	s->p += n ? n : 1;
+	return 0;
+}
+
+/*
+ * Reads the string whose opening quote is at p. One without anything special is not copied: *ret
+ * points into the text, else into b.
+ */
+static int scan_string(struct scan *s, struct strbuf *b, const char **ret, size_t *ret_len)
+{
+	const char *from = ++s->p;
+
+	s->p += plain_len(s, true);
+	if (s->p < s->end && *s->p == '"') {
+		*ret = from;
+		*ret_len = (size_t)(s->p++ - from);
+		return 0;
+	}
+	strbuf_add(b, from, (size_t)(s->p - from));
+	while (s->p < s->end && *s->p != '"') {
+		size_t n = plain_len(s, true);
+
+		strbuf_add(b, s->p, n);
+		s->p += n;
+		if (n == 0 && scan_special(s, b) < 0)
 			return -EINVAL;
-		} else {
-			size_t n = utf8_len((const unsigned char *)s->p,
-					    (const unsigned char *)s->end);
-
-			if (n)
-				strbuf_add(b, s->p, n);
-			else
-				put_utf8(b, 0xfffd);
-			s->p += n ? n : 1;
-		}
 	}
 	if (s->p >= s->end) {
 		scan_bad(s, "");
 		return -EINVAL;
 	}
 	s->p++;
+	*ret = b->s;
+	*ret_len = b->len;
 	return 0;
 }
 
@@ -263,7 +282,8 @@ static json_t *scan_array(struct scan *s)
 		return steal_ptr(array);
 	}
 	for (;;) {
-		strbuf_addf(&s->path, "[%zu]", json_array_size(array));
+		if (s->dups)
+			strbuf_addf(&s->path, "[%zu]", json_array_size(array));
 		json_t *v = scan_value(s);
 		if (!v)
 			return NULL;
@@ -282,18 +302,33 @@ static json_t *scan_array(struct scan *s)
 	return steal_ptr(array);
 }
 
+/* Goes down to a member, and remembers when it was there before. */
+static void note_member(struct scan *s, const json_t *obj, const char *key, size_t len)
+{
+	auto_free char *name = xstrndup(key, len);
+
+	path_add(&s->path, name);
+	if (s->dups->n >= JSON_DUPLICATES_MAX || !json_object_getn(obj, key, len))
+		return;
+	auto_free char *text = xasprintf("duplicate field \"%s\"", s->path.s);
+
+	if (!strv_has(s->dups, text))
+		strv_take(s->dups, steal_ptr(text));
+}
+
 /* One `"key": value` into obj. */
 static int scan_member(struct scan *s, json_t *obj)
 {
-	auto_strbuf key = {0};
-	size_t mark = s->path.len;
+	auto_strbuf buf = {0};
+	size_t mark = s->path.len, len;
+	const char *key;
 
 	scan_space(s);
 	if (s->p >= s->end || *s->p != '"') {
 		scan_bad(s, "looking for beginning of object key string");
 		return -EINVAL;
 	}
-	if (scan_string(s, &key) < 0)
+	if (scan_string(s, &buf, &key, &len) < 0)
 		return -EINVAL;
 	scan_space(s);
 	if (s->p >= s->end || *s->p != ':') {
@@ -301,17 +336,12 @@ static int scan_member(struct scan *s, json_t *obj)
 		return -EINVAL;
 	}
 	s->p++;
-	path_add(&s->path, key.s);
-	if (s->dups && s->dups->n < STRICT_ERRORS_MAX && json_object_get(obj, key.s)) {
-		auto_free char *text = xasprintf("duplicate field \"%s\"", s->path.s);
-
-		if (!strv_has(s->dups, text))
-			strv_take(s->dups, steal_ptr(text));
-	}
+	if (s->dups)
+		note_member(s, obj, key, len);
 	json_t *v = scan_value(s);
 	if (!v)
 		return -EINVAL;
-	json_object_set_new_nocheck(obj, key.s, v);
+	json_object_setn_new_nocheck(obj, key, len, v);
 	path_cut(&s->path, mark);
 	return 0;
 }
@@ -358,11 +388,13 @@ static json_t *scan_nested(struct scan *s)
 
 static json_t *scan_value(struct scan *s)
 {
-	auto_strbuf text = {0};
+	auto_strbuf buf = {0};
+	const char *text;
+	size_t len;
 
-	if (++s->values > MAX_VALUES) {
-		err_set(s->err, ERR_REQUEST_TOO_LARGE, "the object holds more than %d values",
-			MAX_VALUES);
+	if (++s->values > s->max_values) {
+		err_set(s->err, ERR_REQUEST_TOO_LARGE, "the object holds more than %zu values",
+			s->max_values);
 		return NULL;
 	}
 	scan_space(s);
@@ -373,9 +405,9 @@ static json_t *scan_value(struct scan *s)
 	case '[':
 		return scan_nested(s);
 	case '"':
-		if (scan_string(s, &text) < 0)
+		if (scan_string(s, &buf, &text, &len) < 0)
 			return NULL;
-		return json_stringn_nocheck(text.s, text.len);
+		return json_stringn_nocheck(text, len);
 	case 't':
 		return scan_literal(s, "true", json_true());
 	case 'f':
@@ -390,9 +422,11 @@ static json_t *scan_value(struct scan *s)
 	}
 }
 
-json_t *json_scan(const char *text, size_t len, struct strv *dups, struct err *err)
+json_t *json_scan(const char *text, size_t len, size_t max_values, struct strv *dups,
+		  struct err *err)
 {
-	struct scan s = {.p = text, .end = text + len, .dups = dups, .err = err};
+	struct scan s = {
+		.p = text, .end = text + len, .max_values = max_values, .dups = dups, .err = err};
 	json_auto_t *v = scan_value(&s);
 
 	strbuf_done(&s.path);
@@ -402,4 +436,9 @@ json_t *json_scan(const char *text, size_t len, struct strv *dups, struct err *e
 	if (s.p < s.end)
 		return scan_bad(&s, "after top-level value");
 	return steal_ptr(v);
+}
+
+json_t *json_parse(const char *text, size_t len, struct err *err)
+{
+	return json_scan(text, len, SIZE_MAX, NULL, err);
 }
