@@ -19,7 +19,9 @@ struct stream {
 	struct tls *tls;
 	const struct stream_ops *ops;
 	void *arg;
+	size_t read_high;
 	bool connecting, paused, draining, shutting, closed, eof;
+	bool full; /* reading stopped at read_high */
 };
 
 static void stream_bury(void *arg)
@@ -68,6 +70,12 @@ static void on_read(struct bufferevent *bev UNUSED, void *arg)
 
 	if (s->ops->on_data && stream_in_len(s))
 		s->ops->on_data(s->arg);
+	/* libevent calls again and again, without end, while the input stays at its mark and
+	 * reading is enabled. */
+	if (!s->closed && !s->full && stream_in_len(s) >= s->read_high) {
+		s->full = true;
+		bufferevent_disable(s->bev, EV_READ);
+	}
 }
 
 static void on_written(struct bufferevent *bev, void *arg)
@@ -224,9 +232,20 @@ const char *stream_peek(struct stream *s, size_t *len)
 	return *len ? (const char *)evbuffer_pullup(in, -1) : "";
 }
 
+/* Reading goes on when neither the owner nor the mark is against it. */
+static void read_on(struct stream *s)
+{
+	if (s->full && stream_in_len(s) < s->read_high)
+		s->full = false;
+	if (!s->closed && !s->draining && !s->paused && !s->full)
+		bufferevent_enable(s->bev, EV_READ);
+}
+
 void stream_consume(struct stream *s, size_t len)
 {
 	evbuffer_drain(bufferevent_get_input(s->bev), len);
+	if (s->full)
+		read_on(s);
 }
 
 void stream_write(struct stream *s, const void *data, size_t len)
@@ -277,7 +296,7 @@ void stream_pause(struct stream *s, bool pause)
 	if (pause)
 		bufferevent_disable(s->bev, EV_READ);
 	else
-		bufferevent_enable(s->bev, EV_READ);
+		read_on(s);
 	if (!pause && stream_in_len(s))
 		bufferevent_trigger(s->bev, EV_READ,
 				    BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
@@ -285,7 +304,10 @@ void stream_pause(struct stream *s, bool pause)
 
 void stream_set_read_high(struct stream *s, size_t bytes)
 {
+	s->read_high = bytes;
 	bufferevent_setwatermark(s->bev, EV_READ, 0, bytes);
+	if (s->full)
+		read_on(s);
 }
 
 void stream_shutdown(struct stream *s)

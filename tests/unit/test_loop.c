@@ -304,6 +304,42 @@ static void test_stream(void **state)
 	rmdir(dir);
 }
 
+static const struct stream_ops idle_ops = {.on_data = NULL};
+
+/* An owner that leaves its input alone stops the peer, and the loop turns and rests all the same.
+ */
+static void test_unread(void **state)
+{
+	auto_free char *data = xcalloc(1, BULK);
+	size_t sent = 0, len;
+	int fds[2], refused = 0;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
+	struct stream *s = stream_new(*state, fds[1], NULL, true, &idle_ops, NULL);
+	auto_fd int fd = fds[0];
+
+	while (refused < 20) {
+		ssize_t n = sent < BULK ? write(fd, data, BULK - sent) : 0;
+		bool turned = false;
+		struct timer *t = timer_new(*state, set_flag, &turned);
+
+		sent += n > 0 ? (size_t)n : 0;
+		refused = n > 0 ? 0 : refused + 1;
+		timer_arm(t, USEC_PER_MSEC);
+		assert_int_equal(loop_run_until(*state, &turned, LIMIT), 0);
+		timer_free(t);
+	}
+	assert_true(sent < BULK);
+	assert_true(stream_in_len(s) <= 64 * 1024);
+	/* Taking it starts the flow again. */
+	stream_peek(s, &len);
+	stream_consume(s, len);
+	while (stream_in_len(s) == 0)
+		assert_int_equal(loop_once(*state), 0);
+	stream_close(s, false, "test ends");
+}
+
 static void test_connect_refused(void **state)
 {
 	struct echo e = {.loop = *state};
@@ -326,6 +362,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_signal, setup, teardown),
 		cmocka_unit_test(test_addr),
 		cmocka_unit_test_setup_teardown(test_stream, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unread, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_connect_refused, setup, teardown),
 	};
 
