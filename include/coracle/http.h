@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * http: HTTP/1.1 server and client on the loop's streams (RFC 9110, 9112), chunked streaming in
- * both directions, upgrade hand-over, SPDY/3.1 framing.
+ * both directions, upgrade hand-over, SPDY/3.1 and WebSocket framing.
  *
  * Purpose: messages in, messages out; knows nothing of Kubernetes. The parser is our own push
  * parser (src/http/parse.c, pure, fuzzed): evhttp cannot hand a connection over nor stream a
@@ -168,5 +168,45 @@ size_t spdy_backlog(const struct spdy *s);
 void spdy_pause(struct spdy *s, bool pause); /* reading */
 /* Sends GOAWAY, closes once the output is sent; no callback comes. */
 void spdy_close(struct spdy *s, const char *why);
+
+/* ---- WebSockets, server side (RFC 6455, no extensions) ----------------------------------- */
+
+/*
+ * Messages are given out in pieces as they arrive, so that their length needs no bound and no
+ * memory; control frames are answered here. Order: ws_requested(), ws_protocols(), ws_accept(),
+ * http_upgrade(), ws_new(). The socket is gone after on_close or ws_close().
+ */
+struct ws;
+enum ws_code {
+	WS_NORMAL = 1000,
+	WS_GOING_AWAY = 1001,
+	WS_PROTOCOL_ERROR = 1002,
+	WS_BAD_DATA = 1007, /* text that is not UTF-8 */
+	WS_INTERNAL = 1011,
+};
+enum ws_piece { WS_FIRST = 1, WS_LAST = 2, WS_TEXT = 4 };
+struct ws_ops {
+	/* A piece of a message; flags of enum ws_piece. An empty message is one piece of length 0.
+	 */
+	void (*on_piece)(void *arg, const void *data, size_t len, unsigned flags);
+	void (*on_drain)(void *arg);		      /* output has been sent; may be NULL */
+	void (*on_close)(void *arg, const char *why); /* the peer has closed or is lost */
+};
+/* Whether the client asks for a WebSocket. */
+bool ws_requested(const struct http_request *r);
+/* The sub-protocols that it offers, in its order. */
+void ws_protocols(const struct http_request *r, struct strv *ret);
+/* Checks the handshake and adds the answer's headers; protocol NULL: none is chosen. */
+int ws_accept(struct http_request *r, const char *protocol, struct err *err) MUST_CHECK;
+/* Takes the stream. */
+struct ws *ws_new(struct loop *loop, struct stream *s, const struct ws_ops *ops, void *arg);
+/* One message, made of the n parts. */
+void ws_send(struct ws *w, bool text, const struct iovec *parts, size_t n);
+size_t ws_backlog(const struct ws *w);
+void ws_pause(struct ws *w, bool pause); /* reading, pings included */
+/* Sends Close; what the peer still sends is thrown away, on_close comes when it has closed too. */
+void ws_finish(struct ws *w, enum ws_code code, const char *reason);
+/* Sends Close unless that was done, closes once the output is sent; no callback comes. */
+void ws_close(struct ws *w, enum ws_code code, const char *why);
 
 #endif
