@@ -34,6 +34,14 @@ struct api_exec_options {
 	const char *const *argv; /* NULL: attach */
 	bool tty, want_stdin, want_stdout, want_stderr;
 };
+/* What the node or one container uses. */
+struct api_usage {
+	const char *container; /* borrowed until the end of the turn; NULL: the node */
+	uint64_t cpu_nano;     /* billionths of a CPU, over the window */
+	uint64_t memory_bytes; /* the working set */
+	uint64_t window_us;
+	time_t time; /* wall clock of the newest sample */
+};
 struct api_exec; /* a running exec or attach */
 struct api_exec_ops {
 	/* Descriptors are handed over, -1 where not wanted (tty: `in` is the pty master, out == -1,
@@ -58,6 +66,14 @@ struct api_node_ops {
 	 */
 	int (*port_connect)(void *node, const char *ns, const char *pod, uint16_t port,
 			    struct err *err);
+	/* Usage figures are as of the last refresh. Calls done when they are fresh: at once, and
+	 * returns NULL, or within about a second, and returns what cancel takes. */
+	void *(*usage_refresh)(void *node, void (*done)(void *arg), void *arg);
+	void (*usage_cancel)(void *wait);
+	/* false: not known (yet), or no such container. i counts those that run or should. */
+	bool (*usage_machine)(void *node, struct api_usage *ret);
+	bool (*usage_container)(void *node, const char *ns, const char *pod, size_t i,
+				struct api_usage *ret);
 };
 /* Images, for `coracle image`: see image.h; the daemon adapts. */
 struct api_image_ops {

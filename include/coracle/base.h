@@ -3,7 +3,7 @@
  * base: what every module stands on.
  *
  * Purpose: attributes, ownership helpers, the error object, logging, strings, containers, time,
- * small encoders and the registry behind `coracle show`.
+ * small encoders and the registries behind `coracle show` and /metrics.
  * Lifetime: nothing here needs starting; logging works from the first line of main().
  * Order: none. No function here blocks, apart from reading and writing whole small files.
  *
@@ -346,5 +346,23 @@ void random_bytes(void *buf, size_t len); /* getrandom(2); aborts when there is 
 void random_suffix(char *buf, size_t n);
 #define UUID_LEN 37
 void random_uuid(char buf[static UUID_LEN]); /* RFC 9562 version 4 */
+
+/* ---- figures for /metrics --------------------------------------------------------------- */
+
+/* Appends the figures of one module in Prometheus' text format. */
+typedef void metrics_fn(void *arg, struct strbuf *out);
+/* name is static; whoever comes later with the same name takes its place. */
+void metrics_register(const char *name, metrics_fn *fn, void *arg);
+void metrics_unregister(const char *name);
+/* The process' own figures, then those of everybody registered. */
+void metrics_collect(struct strbuf *out);
+
+/* The head of a family: "counter", "gauge" or "histogram". Its figures have to follow at once. */
+void metric_family(struct strbuf *out, const char *name, const char *type, const char *help);
+/* One figure; labels as name, value pairs up to NULL. Values are escaped. */
+void metric_put(struct strbuf *out, const char *name, double value, ...) __attribute__((sentinel));
+/* A family of one figure without labels. */
+void metric_one(struct strbuf *out, const char *name, const char *type, const char *help,
+		double value);
 
 #endif

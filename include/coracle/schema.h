@@ -131,6 +131,7 @@ struct kind {
 	bool has_generation;	   /* generation counts changes of spec */
 	bool unconditional_update; /* PUT without resourceVersion is allowed */
 	bool create_on_update;	   /* PUT on a missing object creates it */
+	bool computed;		   /* not stored: made when it is asked for */
 	bool inert; /* stored and served, but nothing acts on it yet: creating one warns */
 	const char *name_rule; /* "dns1123subdomain" "dns1123label" "dns1035label" "pathsegment" */
 	unsigned verbs;
@@ -168,7 +169,7 @@ const struct subresource *kind_subresource(const struct kind *k, const char *nam
 /* The kinds every caller needs by name. */
 extern const struct kind kind_namespace, kind_node, kind_pod, kind_replicaset, kind_deployment,
 	kind_service, kind_endpoints, kind_endpointslice, kind_configmap, kind_secret,
-	kind_serviceaccount, kind_event;
+	kind_serviceaccount, kind_event, kind_nodemetrics, kind_podmetrics;
 /* autoscaling/v1 Scale: a subresource's kind, for Tables alone (no message, not in schema_kinds).
  */
 extern const struct kind kind_scale;

@@ -49,7 +49,7 @@ static struct call *call_new(struct api *a, struct http_request *req)
 	c->api = a;
 	c->req = req;
 	c->verb = "none";
-	c->since = loop_now(a->loop);
+	c->since = mono_now();
 	list_add_tail(&a->calls, &c->node);
 	http_request_on_gone(req, on_request_gone, c);
 	return c;
@@ -136,7 +136,10 @@ static void on_request(void *arg, struct http_request *req)
 		return;
 	}
 	c->accept = accept_parse(req, object ? ACCEPT_OBJECT : ACCEPT_PLAIN);
-	c->route->handle(c);
+	if (object && c->target.kind->computed)
+		computed_handle(c);
+	else
+		c->route->handle(c);
 }
 
 static size_t body_limit(void *arg, const struct http_request *req)
@@ -171,20 +174,6 @@ static bool is_streaming(void *arg UNUSED, const struct http_request *req)
 	return str_starts(http_path(req), "/coracle/") &&
 	       route_find(http_method(req), http_path(req), &none, &r) == ROUTE_FOUND &&
 	       r->streaming;
-}
-
-void api_count(struct api *a, const char *verb, int code)
-{
-	char key[64];
-
-	snprintf(key, sizeof(key), "%s %d", verb, code);
-	struct counter *n = map_get(&a->counters, key);
-
-	if (!n) {
-		n = xnew(struct counter);
-		map_put(&a->counters, key, n);
-	}
-	n->n++;
 }
 
 void session_add(struct api *a, struct api_session *s, void (*close)(struct api_session *s))
@@ -334,6 +323,7 @@ struct api *api_new(struct loop *loop, struct registry *registry, const struct a
 	config_copy(&a->config, config);
 	show_register("requests", show_requests, a);
 	show_register("connections", show_connections, a);
+	metrics_register("api", api_metrics, a);
 	if (start(a, err) < 0) {
 		err_wrap(err, -EIO, "cannot start the API");
 		api_free(a);
@@ -345,15 +335,10 @@ struct api *api_new(struct loop *loop, struct registry *registry, const struct a
 static void api_bury(void *p)
 {
 	struct api *a = p;
-	const char *key;
-	void *value;
-	size_t i = 0;
 
-	while (map_next(&a->counters, &i, &key, &value))
-		free(value);
-	map_done(&a->counters);
+	api_metrics_done(a);
 	timer_free(a->bookmark_timer);
-	for (i = 0; i < a->n_ready; i++)
+	for (size_t i = 0; i < a->n_ready; i++)
 		free(a->ready[i].why);
 	free(a->token);
 	config_done(&a->config);
@@ -366,6 +351,7 @@ void api_free(struct api *a)
 		return;
 	show_unregister("requests");
 	show_unregister("connections");
+	metrics_unregister("api");
 	http_server_free(a->local);
 	http_server_free(a->secure);
 	list_foreach (&a->sessions, s, struct api_session, node)

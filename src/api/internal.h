@@ -246,6 +246,14 @@ static inline bool slice_over(mono_t start)
 {
 	return mono_sub(mono_now(), start) >= SLICE_US;
 }
+
+/* usage.c: kinds that are not stored. Calls the route's handler once there is something to tell. */
+void computed_handle(struct call *c);
+/* The object of the call's target, borrowed; NULL: there is none. */
+const struct object *computed_get(struct call *c);
+void computed_list(struct call *c, const struct selection *sel,
+		   void (*add)(struct snapshot *s, const struct object *o), struct snapshot *s);
+
 int table_include_parse(struct call *c, enum table_include *ret, struct err *err) MUST_CHECK;
 json_t *partial_new(const json_t *obj, const char *version);
 
@@ -270,12 +278,13 @@ struct api {
 	unsigned n_watches;
 	struct list bookmarks; /* watches that want them */
 	struct timer *bookmark_timer;
-	struct map counters; /* "verb code" -> struct counter */
+	struct map counters, durations; /* metrics.c */
 };
-struct counter {
-	uint64_t n;
-};
-void api_count(struct api *a, const char *verb, int code);
+
+/* metrics.c */
+void api_count(struct call *c, int code);
+void api_metrics(void *api, struct strbuf *out);
+void api_metrics_done(struct api *a);
 
 /* A session that outlives its request: closed by api_free(). */
 struct api_session {

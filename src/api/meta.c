@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the server says of itself: discovery, OpenAPI, version, health, metrics. */
+/* What the server says of itself: discovery, OpenAPI, version, health. */
 #include "internal.h"
 
 #include <sys/utsname.h>
-#include <unistd.h>
 
 /* As upstream names it: the "@" of the media type asked for is no token (RFC 9110). */
 #define OPENAPI_V2_PROTOBUF "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
@@ -205,75 +204,4 @@ void handle_health(struct call *c)
 		call_reply_text(c, 500, b.s);
 	else
 		call_reply_text(c, 200, verbose ? b.s : "ok");
-}
-
-/* ---- metrics ----------------------------------------------------------------------------- */
-
-static uint64_t resident_bytes(void)
-{
-	auto_free char *text = NULL;
-	size_t len;
-	unsigned long size, rss = 0;
-
-	if (file_read("/proc/self/statm", 4096, &text, &len) == 0 &&
-	    sscanf(text, "%lu %lu", &size, &rss) == 2)
-		return (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE);
-	return 0;
-}
-
-static void metric(struct strbuf *b, const char *name, const char *type, const char *help,
-		   uint64_t value)
-{
-	strbuf_addf(b, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", name, help, name, type, name,
-		    (unsigned long long)value);
-}
-
-static void metric_objects(struct call *c, struct strbuf *b)
-{
-	strbuf_adds(b, "# HELP apiserver_storage_objects Objects stored, by kind.\n"
-		       "# TYPE apiserver_storage_objects gauge\n");
-	for (size_t i = 0; i < n_schema_kinds; i++) {
-		char res[API_VERSION_MAX];
-
-		if (schema_kinds[i]->storage)
-			continue;
-		strbuf_addf(b, "apiserver_storage_objects{resource=\"%s\"} %zu\n",
-			    kind_resource(schema_kinds[i], res),
-			    store_count(c->api->store, schema_kinds[i]));
-	}
-}
-
-static void metric_requests(struct call *c, struct strbuf *b)
-{
-	const char *key;
-	void *value;
-	size_t i = 0;
-
-	strbuf_adds(b, "# HELP apiserver_request_total Requests answered, by verb and code.\n"
-		       "# TYPE apiserver_request_total counter\n");
-	while (map_next(&c->api->counters, &i, &key, &value)) {
-		const char *space = strchr(key, ' ');
-
-		strbuf_addf(b, "apiserver_request_total{verb=\"%.*s\",code=\"%s\"} %llu\n",
-			    (int)(space - key), key, space + 1,
-			    (unsigned long long)((struct counter *)value)->n);
-	}
-}
-
-void handle_metrics(struct call *c)
-{
-	auto_strbuf b = {0};
-
-	metric(&b, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
-	       resident_bytes());
-	metric(&b, "coracle_loop_turns_total", "counter", "Times the event loop woke up.",
-	       loop_turns(c->api->loop));
-	metric(&b, "coracle_store_revision", "counter", "Newest resource version.",
-	       store_rev(c->api->store));
-	metric(&b, "coracle_store_pending_writes", "gauge", "Writes not yet durable.",
-	       store_pending(c->api->store));
-	metric(&b, "apiserver_registered_watchers", "gauge", "Watches open.", c->api->n_watches);
-	metric_objects(c, &b);
-	metric_requests(c, &b);
-	call_reply(c, 200, "text/plain; version=0.0.4; charset=utf-8", b.s, b.len);
 }

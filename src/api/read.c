@@ -90,6 +90,10 @@ void snapshot_take(struct call *c, const struct selection *sel, const struct lis
 	const struct object *obj;
 
 	*ret = (struct snapshot){0};
+	if (t->kind->computed) {
+		computed_list(c, sel, snapshot_add, ret);
+		return;
+	}
 	it.past = o ? o->past : NULL;
 	/* What kubectl asks before it watches: one object by name. */
 	if (name && (t->ns || !t->kind->namespaced) && !it.past && !(o && o->after_name)) {

@@ -23,7 +23,7 @@ static void add_warnings(struct call *c)
 
 static void before_answer(struct call *c, int code)
 {
-	api_count(c->api, c->verb, code);
+	api_count(c, code);
 	add_warnings(c);
 	http_respond_header(c->req, "Cache-Control", "no-cache, private");
 }
@@ -84,7 +84,7 @@ void call_end(struct call *c)
 
 struct stream *call_upgrade(struct call *c, const char *protocol)
 {
-	api_count(c->api, c->verb, 101);
+	api_count(c, 101);
 	struct stream *s = http_upgrade(c->req, protocol);
 
 	call_forget(c);
@@ -306,7 +306,9 @@ int err_not_found(struct err *err, const struct kind *k, const char *name)
 const struct object *call_object(struct call *c, struct err *err)
 {
 	const struct target *t = &c->target;
-	const struct object *o = store_get(c->api->store, t->kind, t->ns ? t->ns : "", t->name);
+	const struct object *o =
+		t->kind->computed ? computed_get(c)
+				  : store_get(c->api->store, t->kind, t->ns ? t->ns : "", t->name);
 
 	if (!o)
 		err_not_found(err, t->kind, t->name);

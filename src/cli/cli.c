@@ -46,6 +46,8 @@ static const struct command {
 	{"rollout restart", cmd_rollout_restart, "output", "KIND/NAME", "replace all pods", false},
 	{"rollout pause", cmd_rollout_pause, "output", "KIND/NAME", "hold a rollout", false},
 	{"rollout resume", cmd_rollout_resume, "output", "KIND/NAME", "go on with it", false},
+	{"top", cmd_top, "all-namespaces selector containers no-headers", "node|pod [NAME]",
+	 "print what nodes and pods use", false},
 	{"image load", cmd_image_load, "filename quiet", "FILE|-",
 	 "load images from a docker or OCI archive", false},
 	{"image pull", cmd_image_pull, "quiet", "REFERENCE", "pull an image from its registry",

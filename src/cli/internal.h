@@ -20,7 +20,7 @@ struct options {
 	int64_t tail, limit_bytes, replicas, current_replicas, grace_period, to_revision, revision;
 	bool all_namespaces, watch, watch_only, recursive, follow, previous, timestamps, stdin_,
 		tty, force, now, wait, all, ignore_not_found, no_headers, show_labels, help, prefix,
-		quiet, all_containers;
+		quiet, all_containers, containers;
 	bool ns_given;
 };
 
@@ -58,6 +58,7 @@ int cmd_logs(struct cli *c);
 int cmd_exec(struct cli *c);
 int cmd_delete(struct cli *c);
 int cmd_scale(struct cli *c);
+int cmd_top(struct cli *c);
 int cmd_rollout_status(struct cli *c);
 int cmd_rollout_history(struct cli *c);
 int cmd_rollout_undo(struct cli *c);

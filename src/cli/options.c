@@ -32,6 +32,7 @@ static const struct option {
 	{"dry-run", 0, OPT_STRING, O(dry_run), "server|none", "do not store what is sent"},
 	{"container", 'c', OPT_STRING, O(container), "NAME", "container of the pod"},
 	{"all-containers", 0, OPT_BOOL, O(all_containers), NULL, "logs of every container"},
+	{"containers", 0, OPT_BOOL, O(containers), NULL, "of each container by itself"},
 	{"follow", 0, OPT_BOOL, O(follow), NULL, "go on and print new lines (-f)"},
 	{"previous", 'p', OPT_BOOL, O(previous), NULL, "of the container's run before"},
 	{"timestamps", 0, OPT_BOOL, O(timestamps), NULL, "a timestamp before each line"},

@@ -151,6 +151,21 @@ static void show_dns(void *arg, json_t *rows)
 	json_array_append_new(rows, row);
 }
 
+static void dns_metrics(void *arg, struct strbuf *out)
+{
+	static const char requests[] = "coredns_dns_requests_total";
+	static const char answers[] = "coracle_dns_answers_total";
+	const struct dns *d = arg;
+
+	metric_one(out, requests, "counter", "Counter of DNS requests made.", (double)d->queries);
+	metric_family(out, answers, "counter", "DNS requests by who had the answer.");
+	metric_put(out, answers, (double)d->answered, "by", "services", NULL);
+	metric_put(out, answers, (double)d->forwarded, "by", "upstream", NULL);
+	metric_put(out, answers, (double)d->failed, "by", "nobody", NULL);
+	metric_one(out, "coracle_dns_outstanding", "gauge", "Questions the upstream still has.",
+		   (double)upstream_outstanding(d->upstream));
+}
+
 struct dns *dns_new(struct loop *loop, const struct dns_config *config, struct err *err UNUSED)
 {
 	struct dns *d = xnew(struct dns);
@@ -167,6 +182,7 @@ struct dns *dns_new(struct loop *loop, const struct dns_config *config, struct e
 	d->upstream = upstream_new(d);
 	open_sockets(d);
 	show_register("dns", show_dns, d);
+	metrics_register("dns", dns_metrics, d);
 	return d;
 }
 
@@ -175,6 +191,7 @@ void dns_free(struct dns *d)
 	if (!d)
 		return;
 	show_unregister("dns");
+	metrics_unregister("dns");
 	timer_free(d->retry);
 	upstream_free(d->upstream);
 	dns_tcp_free(d->tcp);

@@ -293,6 +293,7 @@ void ctr_on_started(struct ctr *c)
 
 	clock_gettime(CLOCK_REALTIME, &c->facts.started_at);
 	c->started = loop_now(c->pod->node->loop);
+	usage_start(&c->usage, mono_now(), 0);
 	running(c);
 	ctr_event(c, "Normal", "Started", "Started container %s", c->facts.name);
 	if (c->stop_wanted)

@@ -188,4 +188,8 @@ const struct api_node_ops node_api_ops = {
 	.exec_resize = resize,
 	.exec_cancel = cancel,
 	.port_connect = port_connect,
+	.usage_refresh = node_usage_refresh,
+	.usage_cancel = node_usage_cancel,
+	.usage_machine = node_usage_machine,
+	.usage_container = node_usage_container,
 };

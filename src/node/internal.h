@@ -12,6 +12,7 @@
 #include "downward.h"
 #include "spec.h"
 #include "status.h"
+#include "usage.h"
 #include <coracle/node.h>
 #include <coracle/probe.h>
 
@@ -186,6 +187,7 @@ struct ctr {
 	struct prober *probers[CTR_PROBE_COUNT]; /* probes.c */
 	bool restored_ready;			 /* was ready before the daemon restarted */
 	mono_t started;
+	struct usage usage; /* metrics.c */
 };
 
 struct ctr *ctr_new(struct pod *p, enum ctr_role role, unsigned index, const json_t *spec);
@@ -253,6 +255,15 @@ void run_cancel(struct run *r);
 
 /* ---- the node --------------------------------------------------------------------------- */
 
+/* metrics.c */
+struct node_metrics {
+	struct usage machine;
+	mono_t sampled; /* when all were sampled together */
+	time_t wall;	/* the same by the wall clock, for clients */
+	struct timer *timer;
+	struct list waiting; /* for the second sample */
+};
+
 struct services; /* services.c */
 struct log_reader;
 
@@ -284,6 +295,7 @@ struct node {
 	bool sweep_again;
 
 	struct services *services;
+	struct node_metrics metrics;
 	struct work status_work; /* the Node object */
 	struct timer *status_timer;
 	struct store_watch *node_watch;
@@ -309,6 +321,15 @@ void logs_forget(struct node *n, const struct pod *p);
 struct services *services_start(struct node *n, struct err *err);
 void services_stop(struct services *s);
 void services_dirty(struct services *s);
+
+/* metrics.c; see api_node_ops */
+void node_metrics_start(struct node *n);
+void node_metrics_stop(struct node *n);
+void *node_usage_refresh(void *node, void (*done)(void *arg), void *arg);
+void node_usage_cancel(void *wait);
+bool node_usage_machine(void *node, struct api_usage *ret);
+bool node_usage_container(void *node, const char *ns, const char *pod, size_t i,
+			  struct api_usage *ret);
 
 /* node_status.c */
 void node_status_start(struct node *n);

@@ -218,6 +218,7 @@ struct node *node_start(struct loop *loop, const struct node_config *config,
 	if (!n->services)
 		goto fail;
 	node_status_start(n);
+	node_metrics_start(n);
 	show_register("pods", show_pods, n);
 	node_adopt(n);
 	return n;
@@ -232,6 +233,7 @@ void node_stop(struct node *n)
 		return;
 	show_unregister("pods");
 	node_status_stop(n);
+	node_metrics_stop(n);
 	services_stop(n->services);
 	n->services = NULL;
 	unwatch_all(n);

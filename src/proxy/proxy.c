@@ -61,6 +61,18 @@ static void show_sessions(void *arg, json_t *rows)
 	udp_show(arg, rows);
 }
 
+static void proxy_metrics(void *arg, struct strbuf *out)
+{
+	const struct proxy *p = arg;
+
+	metric_one(out, "coracle_proxy_frontends", "gauge",
+		   "Addresses of services that are balanced.", (double)p->frontends.n);
+	metric_one(out, "coracle_proxy_sessions", "gauge", "Connections and UDP flows open.",
+		   (double)p->stats.sessions);
+	metric_one(out, "coracle_proxy_connections_total", "counter",
+		   "Connections and UDP flows taken.", (double)p->stats.connections);
+}
+
 struct proxy *proxy_new(struct loop *loop, const struct proxy_config *config)
 {
 	struct proxy *p = xnew(struct proxy);
@@ -78,6 +90,7 @@ struct proxy *proxy_new(struct loop *loop, const struct proxy_config *config)
 	random_bytes(&p->turn, sizeof(p->turn));
 	show_register("proxy", show_frontends, p);
 	show_register("sessions", show_sessions, p);
+	metrics_register("proxy", proxy_metrics, p);
 	return p;
 }
 
@@ -98,6 +111,7 @@ void proxy_free(struct proxy *p)
 		return;
 	show_unregister("proxy");
 	show_unregister("sessions");
+	metrics_unregister("proxy");
 	tcp_close_all(p);
 	udp_close_all(p);
 	while (map_next(&p->frontends, &i, NULL, &f))

@@ -182,3 +182,43 @@ void event_cells(const json_t *obj, time_t now, json_t *cells)
 	cell_int(cells, count);
 	name_cell(obj, cells);
 }
+
+/* ---- metrics.k8s.io ------------------------------------------------------------------------- */
+
+/* The server writes whole billionths of a CPU ("1500n") and whole KiB ("12Ki"): see api/usage.c. */
+static void usage_cells(uint64_t nano, uint64_t kib, const json_t *obj, json_t *cells)
+{
+	char text[32];
+
+	name_cell(obj, cells);
+	snprintf(text, sizeof(text), "%llun", (unsigned long long)nano);
+	cell_str(cells, text, "");
+	snprintf(text, sizeof(text), "%lluKi", (unsigned long long)kib);
+	cell_str(cells, text, "");
+	cell_str(cells, json_str(obj, "window", NULL), "");
+}
+
+static uint64_t leading_number(const json_t *v, const char *path)
+{
+	return strtoull(json_str(v, path, "0"), NULL, 10);
+}
+
+void nodemetrics_cells(const json_t *obj, time_t now UNUSED, json_t *cells)
+{
+	usage_cells(leading_number(obj, "usage.cpu"), leading_number(obj, "usage.memory"), obj,
+		    cells);
+}
+
+void podmetrics_cells(const json_t *obj, time_t now UNUSED, json_t *cells)
+{
+	uint64_t nano = 0, kib = 0;
+	const json_t *c;
+	size_t i;
+
+	json_array_foreach(json_object_get(obj, "containers"), i, c)
+	{
+		nano += leading_number(c, "usage.cpu");
+		kib += leading_number(c, "usage.memory");
+	}
+	usage_cells(nano, kib, obj, cells);
+}

@@ -22,6 +22,8 @@ void configmap_cells(const json_t *obj, time_t now, json_t *cells);
 void secret_cells(const json_t *obj, time_t now, json_t *cells);
 void serviceaccount_cells(const json_t *obj, time_t now, json_t *cells);
 void event_cells(const json_t *obj, time_t now, json_t *cells);
+void nodemetrics_cells(const json_t *obj, time_t now, json_t *cells);
+void podmetrics_cells(const json_t *obj, time_t now, json_t *cells);
 
 /* kind_ops.field_label: what field selectors may ask for (field_labels.c). */
 const char *pod_field_label(const json_t *obj, const char *label);

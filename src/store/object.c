@@ -32,7 +32,8 @@ struct stored *stored_from_json(struct store *s, const struct kind *k, json_t *o
 	auto_free char *text = NULL;
 	struct object_parts p = {.kind = k, .rev = rev};
 
-	json_put_strf(obj, "metadata.resourceVersion", "%" PRIu64, rev);
+	if (rev) /* what was never stored has none */
+		json_put_strf(obj, "metadata.resourceVersion", "%" PRIu64, rev);
 	text = json_text(obj, &p.len);
 	p.ns = k->namespaced ? meta_ns(obj) : "";
 	p.name = meta_name(obj);

@@ -241,6 +241,28 @@ static void show_row(json_t *rows, const char *what, size_t n, size_t bytes)
 	json_array_append_new(rows, row);
 }
 
+static void store_metrics(void *arg, struct strbuf *out)
+{
+	const struct store *s = arg;
+	char resource[API_VERSION_MAX];
+
+	metric_one(out, "coracle_store_revision", "counter", "Newest resource version.",
+		   (double)s->rev);
+	metric_one(out, "coracle_store_pending_writes", "gauge", "Writes not yet durable.",
+		   (double)s->q.n_ops);
+	metric_one(out, "coracle_store_history_events", "gauge",
+		   "Changes that watches can still be told of.",
+		   (double)(s->history.next - s->history.first));
+	metric_one(out, "coracle_store_trouble", "gauge", "1 while the disk refuses writes.",
+		   s->q.trouble ? 1 : 0);
+	metric_family(out, "apiserver_storage_objects", "gauge",
+		      "Number of stored objects at the time of last check split by kind.");
+	for (size_t i = 0; i < s->n_kinds; i++)
+		if (s->kinds[i].n)
+			metric_put(out, "apiserver_storage_objects", (double)s->kinds[i].n,
+				   "resource", kind_resource(s->kinds[i].kind, resource), NULL);
+}
+
 static void show_store(void *arg, json_t *rows)
 {
 	const struct store *s = arg;
@@ -263,6 +285,7 @@ static void store_free(struct store *s)
 {
 	show_unregister("store");
 	show_unregister("watches");
+	metrics_unregister("store");
 	timer_free(s->trim_timer);
 	s->trim_timer = NULL;
 	queues_free(s);
@@ -310,6 +333,7 @@ struct store *store_open(struct loop *loop, const struct store_config *config, s
 	s->trim_timer = timer_new(loop, on_trim, s);
 	show_register("store", show_store, s);
 	show_register("watches", watches_show, s);
+	metrics_register("store", store_metrics, s);
 	log_info("store: %s: revision %" PRIu64 ", %s", s->path, s->rev,
 		 s->new_boot ? "first start since boot" : "observations kept");
 	return s;

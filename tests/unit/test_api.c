@@ -185,8 +185,13 @@ static int port_connect(void *node, const char *ns UNUSED, const char *pod UNUSE
 	return fd;
 }
 
-static const struct api_node_ops node_ops = {log_open,	  log_resume,  log_close,   exec_open,
-					     exec_resize, exec_cancel, port_connect};
+static const struct api_node_ops node_ops = {.log_open = log_open,
+					     .log_resume = log_resume,
+					     .log_close = log_close,
+					     .exec_open = exec_open,
+					     .exec_resize = exec_resize,
+					     .exec_cancel = exec_cancel,
+					     .port_connect = port_connect};
 
 static void on_backend(void *arg UNUSED, struct http_request *r)
 {

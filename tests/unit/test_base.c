@@ -265,6 +265,32 @@ static void test_show(void **state UNUSED)
 	show_unregister("b");
 }
 
+static void figures(void *arg, struct strbuf *out)
+{
+	metric_one(out, "a_total", "counter", "Of a.", 3);
+	metric_family(out, "b", "gauge", "Of b.");
+	metric_put(out, "b", 0.25, "name", "x\"\\\ny", "other", NULL, NULL);
+	metric_put(out, "b", 9007199254740991.0, NULL);
+	++*(int *)arg;
+}
+
+static void test_metrics(void **state UNUSED)
+{
+	auto_strbuf b = {0};
+	int called = 0;
+
+	metrics_register("a", figures, &called);
+	metrics_collect(&b);
+	assert_int_equal(called, 1);
+	assert_non_null(strstr(b.s, "\nprocess_resident_memory_bytes "));
+	assert_non_null(strstr(b.s, "# HELP a_total Of a.\n# TYPE a_total counter\na_total 3\n"));
+	assert_non_null(strstr(b.s, "b{name=\"x\\\"\\\\\\ny\",other=\"\"} 0.25\n"));
+	metrics_unregister("a");
+	strbuf_reset(&b);
+	metrics_collect(&b);
+	assert_int_equal(called, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +304,7 @@ int main(void)
 		cmocka_unit_test(test_json_text),
 		cmocka_unit_test(test_json_text_find),
 		cmocka_unit_test(test_show),
+		cmocka_unit_test(test_metrics),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

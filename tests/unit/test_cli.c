@@ -155,8 +155,40 @@ static int port_connect(void *node UNUSED, const char *ns UNUSED, const char *po
 	return err_set(err, ERR_INTERNAL, "connection refused");
 }
 
-static const struct api_node_ops node_ops = {log_open,	  log_resume,  log_close,   exec_open,
-					     exec_resize, exec_cancel, port_connect};
+static void *usage_refresh(void *node UNUSED, void (*done)(void *arg), void *arg)
+{
+	done(arg);
+	return NULL;
+}
+
+static bool usage_machine(void *node UNUSED, struct api_usage *ret)
+{
+	*ret = (struct api_usage){
+		.cpu_nano = 1500000001, .memory_bytes = 512 << 20, .window_us = USEC_PER_SEC};
+	return true;
+}
+
+/* Every pod has one container. */
+static bool usage_container(void *node UNUSED, const char *ns UNUSED, const char *pod UNUSED,
+			    size_t i, struct api_usage *ret)
+{
+	*ret = (struct api_usage){.container = "main",
+				  .cpu_nano = 250000000,
+				  .memory_bytes = 3 << 20,
+				  .window_us = USEC_PER_SEC};
+	return i == 0;
+}
+
+static const struct api_node_ops node_ops = {.log_open = log_open,
+					     .log_resume = log_resume,
+					     .log_close = log_close,
+					     .exec_open = exec_open,
+					     .exec_resize = exec_resize,
+					     .exec_cancel = exec_cancel,
+					     .port_connect = port_connect,
+					     .usage_refresh = usage_refresh,
+					     .usage_machine = usage_machine,
+					     .usage_container = usage_container};
 
 static void load_ready(void *arg, int fd, unsigned what UNUSED)
 {
@@ -616,6 +648,34 @@ static void test_pod(void **state UNUSED)
 	expect("delete pod p --force", NULL, 0, "pod \"p\" force deleted\n", NULL);
 }
 
+static void test_top(void **state UNUSED)
+{
+	static const char one[] = "apiVersion: v1\nkind: Pod\nmetadata: {name: one}\n"
+				  "spec: {containers: [{name: main, image: x}]}\n";
+	static const char node[] = "apiVersion: v1\nkind: Node\nmetadata: {name: node1}\n"
+				   "status: {allocatable: {cpu: '4', memory: 1Gi}, capacity: {cpu: "
+				   "'4', memory: 1Gi}}\n";
+
+	expect("create -f -", one, 0, "pod/one created\n", "");
+	expect("create -f -", node, 0, "node/node1 created\n", "");
+	/* rounded up to thousandths; the share is that of what is left by it */
+	expect("top node", NULL, 0,
+	       "NAME    CPU(cores)   CPU(%)   MEMORY(bytes)   MEMORY(%)   \n"
+	       "node1   1501m        37%      512Mi           50%         \n",
+	       "");
+	expect("top pods", NULL, 0,
+	       "NAME   CPU(cores)   MEMORY(bytes)   \n"
+	       "one    250m         3Mi             \n",
+	       "");
+	expect("top pods --containers -A --no-headers", NULL, 0,
+	       "default   one   main   250m   3Mi   \n", "");
+	expect("top pods -l a=b", NULL, 1, "", "error: metrics not available yet\n");
+	expect("top pod nope", NULL, 1, "",
+	       "Error from server (NotFound): pods.metrics.k8s.io \"nope\" not found\n");
+	expect("delete pod one --force", NULL, 0, NULL, NULL);
+	expect("delete node node1", NULL, 0, NULL, "");
+}
+
 static void test_host(void **state UNUSED)
 {
 	auto_strbuf big = {0};
@@ -661,6 +721,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_get),	  cmocka_unit_test(test_scale_rollout),
 		cmocka_unit_test(test_describe),  cmocka_unit_test(test_pod),
 		cmocka_unit_test(test_host),	  cmocka_unit_test(test_delete),
+		cmocka_unit_test(test_top),
 	};
 
 	/* "test_cli serve DIR": the server alone, to be tried by hand. */

@@ -9,6 +9,7 @@
 #include "src/node/payload.h"
 #include "src/node/spec.h"
 #include "src/node/status.h"
+#include "src/node/usage.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -658,6 +659,47 @@ static void test_limits(void **state UNUSED)
 	assert_int_equal(spec_stop_signal("SIGRTMIN+3"), SIGRTMIN + 3);
 }
 
+/* ---- usage -------------------------------------------------------------------------------- */
+
+static void test_usage(void **state UNUSED)
+{
+	struct usage u = {0};
+
+	usage_sample(&u, at(100), 5000000, 1000);
+	assert_false(usage_known(&u)); /* one sample is no rate */
+	usage_sample(&u, at(102), 6000000, 2000);
+	assert_true(usage_known(&u));
+	assert_int_equal(u.nano, 500000000);
+	assert_int_equal(u.window_us, 2 * USEC_PER_SEC);
+	assert_int_equal(u.memory, 2000);
+	/* Still since the first sample; from there on the window starts anew. */
+	usage_sample(&u, at(120), 6000000, 2000);
+	assert_int_equal(u.nano, 50000000);
+	usage_sample(&u, at(121), 7000000, 2000);
+	assert_int_equal(u.nano, 1000000000);
+	assert_int_equal(u.window_us, USEC_PER_SEC);
+	/* A new run of the container counts from zero. */
+	usage_start(&u, at(130), 0);
+	assert_false(usage_known(&u));
+	usage_sample(&u, at(131), 250000, 1);
+	assert_int_equal(u.nano, 250000000);
+	/* A counter that goes back is a different one. */
+	usage_sample(&u, at(140), 10, 1);
+	usage_sample(&u, at(141), 1000010, 1);
+	assert_int_equal(u.nano, 1000000000);
+}
+
+static void test_usage_machine(void **state UNUSED)
+{
+	assert_int_equal(usage_parse_stat("cpu  100 20 30 9999 8888 1 2 3 50 0\ncpu0 1 2", 100),
+			 1530000);
+	assert_int_equal(usage_parse_stat("intr 5", 100), 0);
+	assert_int_equal(usage_parse_meminfo("MemTotal:  1000 kB\nMemFree:  300 kB\n"
+					     "Active(file): 7 kB\nInactive(file): 200 kB\n"),
+			 500 * 1024);
+	assert_int_equal(usage_parse_meminfo("MemTotal:  1000 kB\nMemFree:  2000 kB\n"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -670,6 +712,7 @@ int main(void)
 		cmocka_unit_test(test_payload),	      cmocka_unit_test(test_payload_refusals),
 		cmocka_unit_test(test_log_filter),    cmocka_unit_test(test_log_tail),
 		cmocka_unit_test(test_argv),	      cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_usage),	      cmocka_unit_test(test_usage_machine),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

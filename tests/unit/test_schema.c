@@ -77,7 +77,11 @@ static void test_tables(void **state UNUSED)
 		assert_int_equal(k->index, i);
 		assert_ptr_equal(kind_find(k->group, k->version, k->plural), k);
 		assert_ptr_equal(kind_by_name(kind_api_version(k, buf), k->kind), k);
-		assert_ptr_equal(kind_by_word(k->plural), kind_storage(k));
+		/* Those of metrics.k8s.io have the plurals of what they measure. */
+		if (!k->computed)
+			assert_ptr_equal(kind_by_word(k->plural), kind_storage(k));
+		else
+			assert_ptr_equal(kind_by_word(kind_resource(k, buf)), k);
 		check_fields(k->message, 0);
 		fields += k->message->n_fields;
 	}
