@@ -17,12 +17,13 @@ BEGIN {
 	rules["probe"] = "base loop http"
 	rules["schema"] = "base"
 	rules["store"] = "base loop schema"
+	rules["identity"] = "base loop schema store"
 	rules["registry"] = "base loop schema store"
-	rules["controllers"] = "base loop schema store registry"
-	rules["api"] = "base loop http schema store registry"
-	rules["node"] = "base loop schema store registry runtime image network proxy dns probe api http"
+	rules["controllers"] = "base loop schema store registry identity"
+	rules["api"] = "base loop http schema store registry identity"
+	rules["node"] = "base loop schema store registry identity runtime image network proxy dns probe api http"
 	rules["cli"] = "base loop http schema"
-	rules["daemon"] = "base loop http schema store registry controllers node api runtime image network proxy dns probe"
+	rules["daemon"] = "base loop http schema store registry identity controllers node api runtime image network proxy dns probe"
 	bad = 0; seen = 0
 	cmd = "cd " top " && grep -n \"^#[ ]*include\" -r src include --include=*.[ch]"
 	while ((cmd | getline line) > 0) {

@@ -12,6 +12,7 @@
 #define CORACLE_API_H
 
 #include <coracle/http.h>
+#include <coracle/identity.h>
 #include <coracle/registry.h>
 
 /* A pod's log, read piece by piece. */
@@ -91,9 +92,9 @@ struct api_config {
 	const char *socket_path; /* unix socket */
 	gid_t socket_gid;	 /* group `coracle`, or (gid_t)-1 */
 	const char *listen;	 /* "127.0.0.1:6443", or NULL: none */
-	const char *pki_dir;	 /* <state-dir>/pki: made at first start */
+	const char *pki_dir;	 /* <state-dir>/pki, as identity_open() has filled it */
+	struct identity *identity;
 	const char *node_name;
-	const char *service_ip;	 /* of default/kubernetes, for the certificate */
 	const char *git_version; /* "v1.33.0" for clients: the API level we speak */
 	const struct api_node_ops *node_ops;
 	void *node;

@@ -53,6 +53,9 @@ const char *http_query(const struct http_request *r); /* undecoded, "" when none
 const char *http_header(const struct http_request *r, const char *name);
 /* All values of that name, in order. */
 void http_headers(const struct http_request *r, const char *name, struct strv *ret);
+/* Calls fn for every header in order. */
+void http_each_header(const struct http_request *r,
+		      void (*fn)(void *arg, const char *name, const char *value), void *arg);
 const void *http_body(const struct http_request *r, size_t *len);
 struct stream *http_request_stream(const struct http_request *r); /* for peer credentials */
 /* Decoded query parameter; caller frees; NULL when absent. */

@@ -212,7 +212,8 @@ void stream_close(struct stream *s, bool drain, const char *why);
 int stream_fd(const struct stream *s);
 /* Credentials of a unix peer (SO_PEERCRED); -ENOTSUP on others. */
 int stream_peer_cred(const struct stream *s, pid_t *pid, uid_t *uid, gid_t *gid) MUST_CHECK;
-/* Subject of a checked client certificate: CN and the O entries. -ENOENT when there is none. */
+/* Subject of a checked client certificate: CN and the O entries. -ENOENT when there is none,
+ * -EACCES when it is of another authority, out of its time, or nameless. */
 int stream_peer_cert(const struct stream *s, char **ret_cn, struct strv *ret_o) MUST_CHECK;
 
 #endif

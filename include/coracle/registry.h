@@ -38,6 +38,12 @@ struct write_options {
 	const char *propagation; /* "Background" "Foreground" "Orphan" or NULL */
 	store_done_fn *done;	 /* when durable; may be NULL */
 	void *done_arg;
+	/* What depends on who writes, or NULL. Asked before defaults and validation, with the
+	 * object as it would be (it may be filled in) and what it replaces (NULL: new). < 0
+	 * refuses. */
+	int (*admit)(void *arg, const struct kind *k, const char *subresource, json_t *obj,
+		     const struct object *old, struct err *err);
+	void *admit_arg;
 };
 
 /*

@@ -169,7 +169,8 @@ const struct subresource *kind_subresource(const struct kind *k, const char *nam
 /* The kinds every caller needs by name. */
 extern const struct kind kind_namespace, kind_node, kind_pod, kind_replicaset, kind_deployment,
 	kind_service, kind_endpoints, kind_endpointslice, kind_configmap, kind_secret,
-	kind_serviceaccount, kind_event, kind_nodemetrics, kind_podmetrics;
+	kind_serviceaccount, kind_event, kind_nodemetrics, kind_podmetrics, kind_role,
+	kind_clusterrole, kind_rolebinding, kind_clusterrolebinding, kind_certificatesigningrequest;
 /* autoscaling/v1 Scale: a subresource's kind, for Tables alone (no message, not in schema_kinds).
  */
 extern const struct kind kind_scale;

@@ -16,6 +16,7 @@ static void call_free(void *p)
 
 	target_done(&c->target);
 	user_done(&c->user);
+	free(c->selected);
 	strv_done(&c->warnings);
 	free(c->next_token);
 	free(c);
@@ -55,45 +56,6 @@ static struct call *call_new(struct api *a, struct http_request *req)
 	return c;
 }
 
-/* ---- permission -------------------------------------------------------------------------- */
-
-static void forbid(struct call *c)
-{
-	const struct kind *k = c->target.kind;
-	auto_free char *where = NULL;
-	auto_err err = {0};
-	char res[API_VERSION_MAX];
-
-	if (*c->route->path != '@' || !k) {
-		call_reply_error(c, ERR_FORBIDDEN, "forbidden: User \"%s\" cannot %s path \"%s\"",
-				 c->user.name, c->verb, http_path(c->req));
-		return;
-	}
-	where = c->target.ns ? xasprintf("in the namespace \"%s\"", c->target.ns)
-			     : xstrdup("at the cluster scope");
-	auto_free char *about = c->target.name ? xasprintf(" \"%s\"", c->target.name) : xstrdup("");
-	auto_free char *sub = c->target.sub ? xasprintf("/%s", c->target.sub) : xstrdup("");
-
-	err_set(&err, ERR_FORBIDDEN,
-		"%s%s is forbidden: User \"%s\" cannot %s resource \"%s%s\" in API group \"%s\" %s",
-		kind_resource(k, res), about, c->user.name, c->verb, k->plural, sub, k->group,
-		where);
-	call_reply_err(c, &err);
-}
-
-static bool permitted(struct call *c)
-{
-	switch (c->route->permission) {
-	case ALLOW_ALL:
-		return true;
-	case ALLOW_AUTHENTICATED:
-		return !c->user.anonymous;
-	case ALLOW_ADMIN:
-		return c->user.admin;
-	}
-	return false;
-}
-
 /* ---- requests ---------------------------------------------------------------------------- */
 
 static void route_failed(struct call *c, enum route_result result)
@@ -108,33 +70,48 @@ static void route_failed(struct call *c, enum route_result result)
 		call_reply_text(c, 404, "404 page not found\n");
 }
 
+/* What the request is about. The verb of what no route is for is that of its method. */
+static enum route_result find_route(struct call *c)
+{
+	static const char *const verbs[][2] = {
+		{"POST", "create"}, {"PUT", "update"}, {"PATCH", "patch"}, {"DELETE", "delete"}};
+	const char *method = http_method(c->req);
+	enum route_result found;
+
+	if (!target_parse(http_path(c->req), &c->target))
+		target_done(&c->target);
+	found = route_find(method, http_path(c->req), &c->target, &c->route);
+	c->verb = found == ROUTE_FOUND ? c->route->verb : "get";
+	for (size_t i = 0; i < ARRAY_SIZE(verbs) && found != ROUTE_FOUND; i++)
+		if (streq(method, verbs[i][0]))
+			c->verb = verbs[i][1];
+	if (found == ROUTE_FOUND && *c->route->path == '@' && call_is_watch(c))
+		c->verb = "watch";
+	return found;
+}
+
 static void on_request(void *arg, struct http_request *req)
 {
 	struct api *a = arg;
 	struct call *c = call_new(a, req);
+	enum route_result found;
+	bool object;
 
-	auth_user(a, req, &c->user);
-	if (!target_parse(http_path(req), &c->target))
-		target_done(&c->target);
-	enum route_result found =
-		route_find(http_method(req), http_path(req), &c->target, &c->route);
-
-	if (c->user.anonymous && (found != ROUTE_FOUND || !permitted(c))) {
+	if (auth_user(a, req, &c->user) == AUTH_REFUSED) {
 		call_reply_error(c, ERR_UNAUTHORIZED, "Unauthorized");
 		return;
 	}
+	if (!auth_impersonate(c))
+		return;
+	found = find_route(c);
+	log_debug("api: %s %s %s", c->user.name, http_method(req), http_path(req));
+	if (!access_check(c))
+		return;
 	if (found != ROUTE_FOUND) {
 		route_failed(c, found);
 		return;
 	}
-	bool object = *c->route->path == '@';
-
-	c->verb = object && call_is_watch(c) ? "watch" : c->route->verb;
-	log_debug("api: %s %s %s", c->user.name, http_method(req), http_path(req));
-	if (!permitted(c)) {
-		forbid(c);
-		return;
-	}
+	object = *c->route->path == '@';
 	c->accept = accept_parse(req, object ? ACCEPT_OBJECT : ACCEPT_PLAIN);
 	if (object && c->target.kind->computed)
 		computed_handle(c);
@@ -142,14 +119,18 @@ static void on_request(void *arg, struct http_request *req)
 		c->route->handle(c);
 }
 
+/* How much of a body to take from whoever sends it: little, unless he may do what he asks for. */
 static size_t body_limit(void *arg, const struct http_request *req)
 {
-	struct user user;
+	struct call c = {.api = arg, .req = (struct http_request *)(uintptr_t)req};
+	size_t limit = STRANGER_BODY_MAX;
 
-	auth_user(arg, req, &user);
-	size_t limit = user.admin ? BODY_MAX : STRANGER_BODY_MAX;
-
-	user_done(&user);
+	if (auth_user(arg, req, &c.user) == AUTH_KNOWN &&
+	    (c.user.admin || (find_route(&c) == ROUTE_FOUND && access_permitted(&c))))
+		limit = BODY_MAX;
+	target_done(&c.target);
+	user_done(&c.user);
+	free(c.selected);
 	return limit;
 }
 
@@ -157,12 +138,11 @@ static void on_too_large(void *arg, struct http_request *req)
 {
 	struct call *c = call_new(arg, req);
 
-	auth_user(arg, req, &c->user);
-	if (c->user.anonymous)
+	if (auth_user(arg, req, &c->user) == AUTH_REFUSED)
 		call_reply_error(c, ERR_UNAUTHORIZED, "Unauthorized");
 	else
 		call_reply_error(c, ERR_REQUEST_TOO_LARGE, "Request entity too large: limit is %u",
-				 c->user.admin ? BODY_MAX : STRANGER_BODY_MAX);
+				 (unsigned)body_limit(arg, req));
 }
 
 /* Asked before the user is known to be allowed: the handler refuses without reading then. */
@@ -220,7 +200,6 @@ static void config_copy(struct api_config *dst, const struct api_config *src)
 	dst->listen = xstrdup_null(src->listen);
 	dst->pki_dir = xstrdup_null(src->pki_dir);
 	dst->node_name = xstrdup_null(src->node_name);
-	dst->service_ip = xstrdup_null(src->service_ip);
 	dst->git_version = xstrdup(src->git_version ? src->git_version : "v1.33.0");
 }
 
@@ -230,7 +209,6 @@ static void config_done(struct api_config *c)
 	free((char *)(uintptr_t)c->listen);
 	free((char *)(uintptr_t)c->pki_dir);
 	free((char *)(uintptr_t)c->node_name);
-	free((char *)(uintptr_t)c->service_ip);
 	free((char *)(uintptr_t)c->git_version);
 }
 
@@ -299,8 +277,7 @@ static int listen_secure(struct api *a, struct err *err)
 
 static int start(struct api *a, struct err *err)
 {
-	int rc = pki_prepare(a->config.pki_dir, a->config.node_name, a->config.service_ip,
-			     a->config.listen, err);
+	int rc = 0;
 
 	if (rc == 0 && a->config.socket_path)
 		rc = listen_local(a, err);

@@ -2,9 +2,9 @@
 /*
  * Private to api: one request in service (struct call), the route table, and the answers.
  *
- * Order of a request: call_new -> authenticate -> route -> permission -> handler. A handler ends
- * the call with exactly one of the call_reply_* / call_end functions, now or later; when the client
- * goes first, call->on_gone is told and the call is over.
+ * Order of a request: call_new -> authenticate -> impersonate -> route -> permission -> handler. A
+ * handler ends the call with exactly one of the call_reply_* / call_end functions, now or later;
+ * when the client goes first, call->on_gone is told and the call is over.
  */
 #ifndef CORACLE_SRC_API_INTERNAL_H
 #define CORACLE_SRC_API_INTERNAL_H
@@ -15,21 +15,26 @@ struct call;
 
 /* ---- who asks ---------------------------------------------------------------------------- */
 
-struct user {
-	char *name;
-	struct strv groups;
-	bool anonymous;
-	bool admin; /* in system:masters */
+enum auth {
+	AUTH_NONE, /* no credentials: anonymous */
+	AUTH_KNOWN,
+	AUTH_REFUSED, /* credentials that are nobody's: 401 */
 };
-void user_done(struct user *u);
 /* Fills ret from socket credentials, client certificate or bearer token; anonymous otherwise. */
-void auth_user(const struct api *a, const struct http_request *req, struct user *ret);
+enum auth auth_user(const struct api *a, const struct http_request *req, struct user *ret);
+/* Takes on the user of the Impersonate-* headers; false: answered, he may not. */
+bool auth_impersonate(struct call *c);
 
-/* ---- keys -------------------------------------------------------------------------------- */
+/* ---- may he ------------------------------------------------------------------------------ */
 
-/* Makes below dir what is missing or damaged: CA, server and admin certificate, token. */
-int pki_prepare(const char *dir, const char *node_name, const char *service_ip, const char *listen,
-		struct err *err) MUST_CHECK;
+/* Whether the user may do what his request's route asks for; false: answered with 403. */
+bool access_check(struct call *c);
+/* The same without an answer, and without what only the body could tell. */
+bool access_permitted(struct call *c);
+/* Whether he may do this; false: answered with 403. */
+bool access_granted(struct call *c, const struct access *a);
+/* 403 in Kubernetes' words. reason may be NULL. */
+int access_error(struct err *err, const struct user *u, const struct access *a, const char *reason);
 
 /* ---- what is asked ----------------------------------------------------------------------- */
 
@@ -61,17 +66,17 @@ struct target {
 bool target_parse(const char *path, struct target *ret);
 void target_done(struct target *t);
 
-enum permission {
-	ALLOW_ALL,	     /* anybody: health and version */
-	ALLOW_AUTHENTICATED, /* discovery, reviews of oneself */
-	ALLOW_ADMIN,
+/* What the permission to use a route is asked by. */
+enum asks {
+	ASK_PATH,     /* the method, in lower case, and the path: nonResourceURLs of RBAC */
+	ASK_RESOURCE, /* the verb, and the target's group, resource, subresource, namespace, name */
 };
 struct route {
 	const char *method;
 	/* A path with * for one segment, ** for the rest; or @list, @item, @item/<subresource>. */
 	const char *path;
-	const char *verb; /* for messages and metrics */
-	enum permission permission;
+	const char *verb; /* for permission, messages and metrics */
+	enum asks asks;
 	unsigned kind_verb; /* the kind (or subresource) must have it; 0: do not look */
 	void (*handle)(struct call *c);
 	bool streaming; /* the body comes in pieces */
@@ -90,6 +95,7 @@ struct call {
 	const char *verb; /* the route's, or "watch" */
 	struct target target;
 	struct user user;
+	char *selected; /* name that the field selector wants, or NULL */
 	struct accept accept;
 	struct strv warnings; /* Warning headers */
 	char *next_token;     /* Status.metadata.continue of an error answer, or NULL */
@@ -181,9 +187,11 @@ void handle_openapi_v3_document(struct call *c);
 void handle_version(struct call *c);
 void handle_health(struct call *c);
 void handle_metrics(struct call *c);
-void handle_access_review(struct call *c);
+void handle_access_review(struct call *c); /* self, subject and local */
 void handle_rules_review(struct call *c);
 void handle_self_review(struct call *c);
+/* authentication.k8s.io/v1 UserInfo. */
+json_t *user_info(const struct user *u);
 void handle_kubeconfig(struct call *c);
 void handle_show_names(struct call *c);
 void handle_show(struct call *c);
@@ -194,6 +202,9 @@ void handle_image_remove(struct call *c);
 void handle_node_stop(struct call *c);
 void handle_daemon_version(struct call *c);
 
+/* write_options.admit of every write that a client asks for (arg: its call). */
+int admit_write(void *arg, const struct kind *k, const char *sub, json_t *obj,
+		const struct object *old, struct err *err);
 /* Finishes a write: replies with the object once it is durable. The object is borrowed. */
 void write_wait(struct call *c, int code, const struct object *o);
 struct write_options write_options_for(struct call *c);

@@ -41,7 +41,11 @@ static void write_done(void *arg, const struct err *err)
 
 struct write_options write_options_for(struct call *c)
 {
-	return (struct write_options){.done = write_done, .done_arg = c, .grace_seconds = -1};
+	return (struct write_options){.done = write_done,
+				      .done_arg = c,
+				      .grace_seconds = -1,
+				      .admit = admit_write,
+				      .admit_arg = c};
 }
 
 static void wait_for(struct call *c, int code, const struct object *o, json_t *status)

@@ -7,6 +7,7 @@ static const struct controller_def *const defs[] = {
 	&deployment_controller,	   &replicaset_controller,
 	&scheduler_controller,	   &endpoints_controller,
 	&endpointslice_controller, &gc_controller,
+	&rbac_controller,
 };
 
 struct controllers {

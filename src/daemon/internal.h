@@ -28,6 +28,7 @@ struct daemon {
 	struct in_addr api_ip, dns_ip;
 	struct addr api_addr; /* of the TLS listener; len 0: none */
 	struct store *store;
+	struct identity *identity;
 	struct registry *registry;
 	struct image_store *images;
 	struct runtime *runtime;

@@ -96,6 +96,25 @@ static void stop_store(struct daemon *d)
 	store_close(d->store);
 }
 
+static int start_identity(struct daemon *d, struct err *err)
+{
+	auto_free char *pki = below(d->o->state_dir, "pki");
+	char ip[INET_ADDRSTRLEN];
+	struct identity_config c = {.pki_dir = pki,
+				    .node_name = d->o->node_name,
+				    .service_ip = inet_ntop(AF_INET, &d->api_ip, ip, sizeof(ip)),
+				    .listen = d->api_addr.len ? d->o->api_listen : NULL,
+				    .cluster_domain = d->o->cluster_domain};
+
+	d->identity = identity_open(d->loop, d->store, &c, err);
+	return d->identity ? 0 : -EIO;
+}
+
+static void stop_identity(struct daemon *d)
+{
+	identity_close(d->identity);
+}
+
 static int start_registry(struct daemon *d, struct err *err)
 {
 	struct registry_config c = {.service_cidr = d->o->service_cidr,
@@ -302,13 +321,12 @@ static gid_t socket_group(void)
 static int start_api(struct daemon *d, struct err *err)
 {
 	auto_free char *pki = below(d->o->state_dir, "pki");
-	char ip[INET_ADDRSTRLEN];
 	struct api_config c = {.socket_path = d->o->api_socket,
 			       .socket_gid = socket_group(),
 			       .listen = d->api_addr.len ? d->o->api_listen : NULL,
 			       .pki_dir = pki,
+			       .identity = d->identity,
 			       .node_name = d->o->node_name,
-			       .service_ip = inet_ntop(AF_INET, &d->api_ip, ip, sizeof(ip)),
 			       .git_version = CORACLE_KUBERNETES_VERSION,
 			       .node_ops = &node_api_ops,
 			       .node = d->node,
@@ -399,6 +417,7 @@ static const struct part parts[] = {
 	{"dirs", start_dirs, stop_dirs},
 	{"plan", start_plan, NULL},
 	{"store", start_store, stop_store},
+	{"identity", start_identity, stop_identity},
 	{"registry", start_registry, stop_registry},
 	{"images", start_images, stop_images},
 	{"runtime", start_runtime, stop_runtime},

@@ -621,6 +621,15 @@ void http_headers(const struct http_request *r, const char *name, struct strv *r
 			strv_add(ret, v);
 }
 
+void http_each_header(const struct http_request *r,
+		      void (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+	const char *n, *v;
+
+	for (unsigned i = 0; http_parser_header(&r->conn->parser, i, &n, &v); i++)
+		fn(arg, n, v);
+}
+
 const void *http_body(const struct http_request *r, size_t *len)
 {
 	*len = r->body.len;

@@ -388,13 +388,15 @@ int stream_peer_cert(const struct stream *s, char **ret_cn, struct strv *ret_o)
 	char *text;
 	int at;
 
-	if (!cert || SSL_get_verify_result(ssl) != X509_V_OK)
+	if (!cert)
 		return -ENOENT;
+	if (SSL_get_verify_result(ssl) != X509_V_OK)
+		return -EACCES;
 	name = X509_get_subject_name(cert);
 	at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
 	text = at < 0 ? NULL : name_entry(name, at);
 	if (!text)
-		return -ENOENT;
+		return -EACCES;
 	*ret_cn = text;
 	for (at = -1; (at = X509_NAME_get_index_by_NID(name, NID_organizationName, at)) >= 0;) {
 		text = name_entry(name, at);

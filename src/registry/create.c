@@ -73,7 +73,7 @@ static void reset_status(const struct kind *k, json_t *obj)
 }
 
 static int prepare(struct registry *r, const struct kind *k, const char *ns, json_t *obj,
-		   struct err *err)
+		   const struct write_options *o, struct err *err)
 {
 	int rc = set_namespace(k, ns, obj, err);
 
@@ -94,6 +94,8 @@ static int prepare(struct registry *r, const struct kind *k, const char *ns, jso
 	reset_status(k, obj);
 	generate_name(r, k, obj);
 	rc = admit_create(r, k, obj, err);
+	if (rc == 0 && o->admit)
+		rc = o->admit(o->admit_arg, k, NULL, obj, NULL, err);
 	if (rc < 0)
 		return rc;
 	schema_default(k, obj, NULL);
@@ -132,7 +134,7 @@ int registry_create(struct registry *r, const struct kind *k, const char *ns, js
 
 	if (k->storage)
 		return view_create(r, k, ns, obj, o, ret, err);
-	rc = prepare(r, k, ns, obj, err);
+	rc = prepare(r, k, ns, obj, o, err);
 	/* Before allocation, so that a taken name is not hidden by a taken port. */
 	if (rc == 0 && store_get(r->store, k, meta_ns(obj), meta_name(obj)))
 		rc = fail_exists(err, k, meta_name(obj));

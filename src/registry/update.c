@@ -233,6 +233,8 @@ static int update_existing(struct registry *r, const struct part *part, const st
 	char version[API_VERSION_MAX];
 	int rc = part->take(obj, old, given, err);
 
+	if (rc == 0 && o->admit)
+		rc = o->admit(o->admit_arg, k, part->subresource, obj, old, err);
 	if (rc < 0)
 		return rc;
 	json_put_str(obj, "apiVersion", kind_api_version(k, version));

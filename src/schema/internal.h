@@ -24,6 +24,9 @@ void serviceaccount_cells(const json_t *obj, time_t now, json_t *cells);
 void event_cells(const json_t *obj, time_t now, json_t *cells);
 void nodemetrics_cells(const json_t *obj, time_t now, json_t *cells);
 void podmetrics_cells(const json_t *obj, time_t now, json_t *cells);
+void role_cells(const json_t *obj, time_t now, json_t *cells);
+void binding_cells(const json_t *obj, time_t now, json_t *cells);
+void certificatesigningrequest_cells(const json_t *obj, time_t now, json_t *cells);
 
 /* kind_ops.field_label: what field selectors may ask for (field_labels.c). */
 const char *pod_field_label(const json_t *obj, const char *label);
@@ -118,6 +121,8 @@ void hpa_set_defaults(json_t *obj, const json_t *old);
 void hpa_v1_to_storage(json_t *obj);
 void hpa_v1_from_storage(json_t *obj);
 
+void binding_set_defaults(json_t *obj, const json_t *old);
+
 void namespace_validate(const json_t *obj, const json_t *old, struct err *err);
 void node_validate(const json_t *obj, const json_t *old, struct err *err);
 void pod_validate(const json_t *obj, const json_t *old, struct err *err);
@@ -129,5 +134,9 @@ void event_validate(const json_t *obj, const json_t *old, struct err *err);
 void replicaset_validate(const json_t *obj, const json_t *old, struct err *err);
 void deployment_validate(const json_t *obj, const json_t *old, struct err *err);
 void endpointslice_validate(const json_t *obj, const json_t *old, struct err *err);
+void role_validate(const json_t *obj, const json_t *old, struct err *err);
+void clusterrole_validate(const json_t *obj, const json_t *old, struct err *err);
+void rolebinding_validate(const json_t *obj, const json_t *old, struct err *err);
+void clusterrolebinding_validate(const json_t *obj, const json_t *old, struct err *err);
 
 #endif

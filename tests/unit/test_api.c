@@ -16,12 +16,14 @@
 #include <unistd.h>
 
 #include "../../src/api/internal.h"
+#include "../../src/identity/internal.h"
 
 #define LIMIT (10 * USEC_PER_SEC)
 
 struct fixture {
 	struct loop *loop;
 	struct store *store;
+	struct identity *identity;
 	struct registry *registry;
 	struct api *api;
 	struct http_server *backend; /* what port forwarding reaches */
@@ -302,7 +304,6 @@ static int setup(void **state)
 				.listen = "127.0.0.1:0",
 				.pki_dir = pki,
 				.node_name = "node1",
-				.service_ip = "10.43.0.1",
 				.git_version = "v1.33.0",
 				.node_ops = &node_ops,
 				.node = f,
@@ -315,6 +316,15 @@ static int setup(void **state)
 	assert_non_null(f->store);
 	f->registry = registry_new(f->loop, f->store, &rc, &err);
 	assert_non_null(f->registry);
+	f->identity = identity_open(f->loop, f->store,
+				    &(struct identity_config){.pki_dir = pki,
+							      .node_name = "node1",
+							      .service_ip = "10.43.0.1",
+							      .listen = "127.0.0.1:0",
+							      .cluster_domain = "cluster.local"},
+				    &err);
+	assert_non_null(f->identity);
+	ac.identity = f->identity;
 	f->api = api_new(f->loop, f->registry, &ac, &err);
 	if (!f->api)
 		fail_msg("%s", err_message(&err));
@@ -336,6 +346,7 @@ static int teardown(void **state)
 	timer_free(f->flush);
 	loop_bury(f->loop);
 	registry_free(f->registry);
+	identity_close(f->identity);
 	store_close(f->store);
 	loop_free(f->loop);
 	rm_rf(f->dir);
@@ -948,18 +959,19 @@ static void test_auth(void **state)
 	auto_err err = {0};
 	size_t len;
 
-	assert_int_equal(pki_prepare(rogue, "n", NULL, NULL, &err), 0);
+	assert_int_equal(pki_prepare(rogue, "n", NULL, NULL, "cluster.local", &err), 0);
 	assert_int_equal(file_read(token_path, 1000, &token, &len), 0);
 	expect(f, 200, ask_tls(f, PODS, "pki", NULL));
 	expect(f, 200, ask_tls(f, PODS, NULL, token));
-	expect(f, 401, ask_tls(f, PODS, NULL, NULL));
-	assert_non_null(strstr(f->text.s, "\"reason\":\"Unauthorized\""));
+	expect(f, 403, ask_tls(f, PODS, NULL, NULL));
+	assert_non_null(strstr(f->text.s, "pods is forbidden: User \\\"system:anonymous\\\" cannot "
+					  "list resource"));
 	expect(f, 401, ask_tls(f, PODS, NULL, "wrong"));
+	assert_non_null(strstr(f->text.s, "\"reason\":\"Unauthorized\""));
 	expect(f, 401, ask_tls(f, PODS, "rogue", NULL));
-	expect(f, 401, ask_tls(f, "/nowhere", NULL, NULL));
-	expect(f, 401, ask_tls(f, "/api", NULL, NULL));
-	expect(f, 200, ask_tls(f, "/version", NULL, NULL));
-	expect(f, 200, ask_tls(f, "/healthz", "rogue", NULL));
+	expect(f, 403, ask_tls(f, "/nowhere", NULL, NULL));
+	assert_non_null(strstr(f->text.s, "cannot get path \\\"/nowhere\\\""));
+	expect(f, 401, ask_tls(f, "/healthz", "rogue", NULL));
 	expect(f, 201, ask(f, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", "{}"));
 	assert_true(str_starts(json_str(f->json, "status.userInfo.username", ""), "unix:"));
 	expect(f, 201,
@@ -1030,19 +1042,19 @@ static void test_pki_repair(void **state)
 	auto_err err = {0};
 	size_t len;
 
-	assert_int_equal(pki_prepare(dir, "n", "10.43.0.1", NULL, &err), 0);
+	assert_int_equal(pki_prepare(dir, "n", "10.43.0.1", NULL, "cluster.local", &err), 0);
 	assert_int_equal(file_read(ca, 10000, &before, &len), 0);
 	assert_int_equal(file_write_atomic(key, "junk", 4, 0600, false), 0);
-	assert_int_equal(pki_prepare(dir, "n", "10.43.0.1", NULL, &err), 0);
+	assert_int_equal(pki_prepare(dir, "n", "10.43.0.1", NULL, "cluster.local", &err), 0);
 	assert_int_equal(file_read(ca, 10000, &after, &len), 0);
 	assert_string_equal(before, after);
 	assert_int_equal(file_read(key, 10000, &made, &len), 0);
 	assert_true(len > 4);
 	/* What is good stays; another name of the node makes another certificate. */
-	assert_int_equal(pki_prepare(dir, "n", "10.43.0.1", NULL, &err), 0);
+	assert_int_equal(pki_prepare(dir, "n", "10.43.0.1", NULL, "cluster.local", &err), 0);
 	assert_int_equal(file_read(key, 10000, &same, &len), 0);
 	assert_string_equal(made, same);
-	assert_int_equal(pki_prepare(dir, "other", "10.43.0.1", NULL, &err), 0);
+	assert_int_equal(pki_prepare(dir, "other", "10.43.0.1", NULL, "cluster.local", &err), 0);
 	assert_int_equal(file_read(key, 10000, &other, &len), 0);
 	assert_string_not_equal(made, other);
 }

@@ -277,21 +277,27 @@ static int serve(const char *dir, int ready)
 					   .node_port_min = 30000,
 					   .node_port_max = 32767,
 					   .node_name = "node1"};
-	const struct api_config ac = {.socket_path = sock,
-				      .socket_gid = (gid_t)-1,
-				      .pki_dir = pki,
-				      .node_name = "node1",
-				      .service_ip = "10.43.0.1",
-				      .git_version = "v1.33.0",
-				      .node_ops = &node_ops,
-				      .node = &s,
-				      .image_ops = &image_ops,
-				      .images = &s};
+	struct api_config ac = {.socket_path = sock,
+				.socket_gid = (gid_t)-1,
+				.pki_dir = pki,
+				.node_name = "node1",
+				.git_version = "v1.33.0",
+				.node_ops = &node_ops,
+				.node = &s,
+				.image_ops = &image_ops,
+				.images = &s};
 	auto_err err = {0};
 	struct registry *registry;
 
 	s.store = store_open(s.loop, &sc, &err);
-	registry = s.store ? registry_new(s.loop, s.store, &rc, &err) : NULL;
+	ac.identity = s.store ? identity_open(s.loop, s.store,
+					      &(struct identity_config){.pki_dir = pki,
+									.node_name = "node1",
+									.cluster_domain =
+										"cluster.local"},
+					      &err)
+			      : NULL;
+	registry = ac.identity ? registry_new(s.loop, s.store, &rc, &err) : NULL;
 	if (!registry || !api_new(s.loop, registry, &ac, &err)) {
 		fprintf(stderr, "%s\n", err_message(&err));
 		return 1;

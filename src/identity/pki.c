@@ -230,7 +230,7 @@ static int leaf_prepare(const char *dir, const struct want *w, const struct pair
 
 	if (pair_usable(dir, w, ca))
 		return 0;
-	log_info("api: making certificate %s/%s.crt", dir, w->file);
+	log_info("identity: making certificate %s/%s.crt", dir, w->file);
 	int rc = pair_make(w, ca, &fresh, err);
 
 	return rc < 0 ? rc : pair_write(dir, w->file, &fresh, err);
@@ -244,7 +244,7 @@ static int ca_prepare(const char *dir, struct pair *ret, struct err *err)
 
 	if (pair_read(dir, "ca", ret))
 		return 0;
-	log_info("api: making certificate authority %s/ca.crt", dir);
+	log_info("identity: making certificate authority %s/ca.crt", dir);
 	int rc = pair_make(&want, NULL, ret, err);
 
 	return rc < 0 ? rc : pair_write(dir, "ca", ret, err);
@@ -273,21 +273,20 @@ static void add_name(struct strbuf *b, const char *name)
 
 /* Every name under which a client on this host or in a pod reaches us. */
 static void server_names(struct strbuf *b, const char *node_name, const char *service_ip,
-			 const char *listen)
+			 const char *listen, const char *domain)
 {
 	static const char *const fixed[] = {
-		"127.0.0.1",
-		"::1",
-		"localhost",
-		"kubernetes",
-		"kubernetes.default",
-		"kubernetes.default.svc",
-		"kubernetes.default.svc.cluster.local",
+		"127.0.0.1",	      "::1",
+		"localhost",	      "kubernetes",
+		"kubernetes.default", "kubernetes.default.svc",
 	};
 	char host[256] = "";
 
 	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
 		add_name(b, fixed[i]);
+	auto_free char *full = xasprintf("kubernetes.default.svc.%s", domain);
+
+	add_name(b, full);
 	add_name(b, node_name);
 	add_name(b, service_ip);
 	if (gethostname(host, sizeof(host) - 1) == 0)
@@ -318,7 +317,7 @@ static int token_prepare(const char *dir, struct err *err)
 }
 
 int pki_prepare(const char *dir, const char *node_name, const char *service_ip, const char *listen,
-		struct err *err)
+		const char *cluster_domain, struct err *err)
 {
 	auto_pair ca = {0};
 	auto_strbuf names = {0};
@@ -329,7 +328,7 @@ int pki_prepare(const char *dir, const char *node_name, const char *service_ip, 
 	rc = ca_prepare(dir, &ca, err);
 	if (rc < 0)
 		return rc;
-	server_names(&names, node_name, service_ip, listen);
+	server_names(&names, node_name, service_ip, listen, cluster_domain);
 	const struct want leaves[] = {
 		{.file = "server",
 		 .cn = "coracle-api",
