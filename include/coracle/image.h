@@ -52,6 +52,8 @@ int image_ref_normalize(const char *ref, char **ret, struct err *err) MUST_CHECK
 const struct image *image_find(const struct image_store *s, const char *ref);
 /* i counts from 0; NULL behind the last. */
 const struct image *image_at(const struct image_store *s, size_t i);
+/* changed() is called after images came or went, whoever asked for it; NULL ends that. */
+void image_watch(struct image_store *s, void (*changed)(void *arg), void *arg);
 int image_remove(struct image_store *s, const char *ref, struct err *err) MUST_CHECK;
 /* Looks up uid/gid/groups of "user" in the image's /etc/passwd and /etc/group (layers are read
  * without following links out of them). user: "", "1000", "1000:1000", "www-data". */

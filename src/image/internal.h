@@ -19,6 +19,8 @@ struct image_store {
 	struct list runs;     /* struct run: queued and running workers */
 	unsigned n_running;   /* runs that count against max_parallel */
 	struct work start;    /* starts what is queued: no callback comes out of a request */
+	void (*changed)(void *arg);
+	void *changed_arg;
 };
 
 /* Drops the images whose layers are not there any more. */

@@ -338,6 +338,8 @@ static void run_finish(struct run *r)
 	}
 	if (r->preload_done)
 		r->preload_done(r->preload_arg);
+	if ((r->n_images || r->mode == RUN_COLLECT) && r->store->changed)
+		r->store->changed(r->store->changed_arg);
 }
 
 void jobs_open(struct image_store *s)
@@ -466,6 +468,12 @@ void image_preload(struct image_store *s, const char *dir, void (*done)(void *ar
 	}
 	r->preload_done = done;
 	r->preload_arg = arg;
+}
+
+void image_watch(struct image_store *s, void (*changed)(void *arg), void *arg)
+{
+	s->changed = changed;
+	s->changed_arg = arg;
 }
 
 void job_collect(struct image_store *s, const struct strv *images, const struct strv *refs)

@@ -225,6 +225,8 @@ void ctr_stop(struct ctr *c, uint64_t grace_us, const char *why_fmt, ...) PRINTF
 void ctr_stop_step(struct ctr *c);
 
 /* pull.c */
+/* Whether a container of the pod waits for its image. */
+bool pod_wants_image(const struct pod *p);
 /* true when the image is here: *ret; false: waiting, state and reason are set. */
 bool ctr_image_ready(struct ctr *c, const struct image **ret);
 void ctr_pull_cancel(struct ctr *c);

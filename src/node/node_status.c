@@ -347,6 +347,17 @@ static void on_addresses(void *arg)
 		pod_kick(p);
 }
 
+/* A pod that waits for an image need not wait for its back-off once the image is here. */
+static void on_images(void *arg)
+{
+	struct node *n = arg;
+
+	work_queue(n->loop, &n->status_work);
+	list_foreach (&n->pods, p, struct pod, link)
+		if (pod_wants_image(p))
+			pod_kick(p);
+}
+
 /* `kubectl delete node` takes the object away, not the machine. */
 static bool on_node(void *arg, const struct store_event *ev)
 {
@@ -364,6 +375,7 @@ void node_status_start(struct node *n)
 	n->node_watch =
 		store_watch_new(n->store, &kind_node, store_rev(n->store), on_node, NULL, n, NULL);
 	network_watch_addresses(n->parts.network, on_addresses, n);
+	image_watch(n->parts.images, on_images, n);
 	write_node(n);
 }
 
@@ -372,6 +384,7 @@ void node_status_stop(struct node *n)
 	if (!n->status_timer)
 		return;
 	network_watch_addresses(n->parts.network, NULL, NULL);
+	image_watch(n->parts.images, NULL, NULL);
 	store_watch_free(n->node_watch);
 	work_cancel(&n->status_work);
 	timer_free(n->status_timer);

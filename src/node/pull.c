@@ -214,8 +214,7 @@ static bool never_here(struct ctr *c, const char *image)
 	c->pull_told = true;
 	ctr_set_waiting(c, "ErrImageNeverPull",
 			"Container image \"%s\" is not present with pull policy of Never", image);
-	pod_wake_in(c->pod, 10 * USEC_PER_SEC);
-	return false;
+	return false; /* on_images() looks again when one has come */
 }
 
 static bool bad_name(struct ctr *c, const char *image)
@@ -264,5 +263,14 @@ bool ctr_image_ready(struct ctr *c, const struct image **ret)
 	ctr_set_state(c, CTR_PULLING);
 	if (!pull_pausing(c, image))
 		pull_begin(c, image);
+	return false;
+}
+
+bool pod_wants_image(const struct pod *p)
+{
+	for (size_t i = 0; i < p->n_ctrs; i++)
+		if ((p->ctrs[i]->state == CTR_WAITING || p->ctrs[i]->state == CTR_PULLING) &&
+		    !p->ctrs[i]->pulled)
+			return true;
 	return false;
 }

@@ -63,6 +63,10 @@ struct image_job *image_pull(struct image_store *s, const char *ref UNUSED,
 	return j;
 }
 
+void image_watch(struct image_store *s UNUSED, void (*changed)(void *arg) UNUSED, void *arg UNUSED)
+{
+}
+
 void image_job_cancel(struct image_job *j)
 {
 	work_cancel(&j->work);

@@ -377,13 +377,16 @@ static void test_preload(void **state)
 {
 	struct fixture *f = *state;
 	auto_free char *dir = fixture_path(f, "preload"), *path = NULL, *bad = NULL;
-	bool done = false;
+	bool done = false, told = false;
 	assert_int_equal(mkdir_p(dir, 0755), 0);
 	two_layers(f, "preload/a.tar.gz", "pre:1", ARCHIVE_FILTER_GZIP, &path);
 	bad = path_join(dir, "bad.tar");
 	bytes_put(bad, "nonsense", 8);
+	image_watch(f->store, set_flag, &told);
 	image_preload(f->store, dir, set_flag, &done);
 	assert_int_equal(loop_run_until(f->loop, &done, LIMIT), 0);
+	assert_true(told);
+	image_watch(f->store, NULL, NULL);
 	const struct image *im = image_find(f->store, "pre:1");
 	assert_non_null(im);
 	assert_true(im->pinned);
