@@ -14,7 +14,7 @@
 #ifndef CORACLE_LOOP_H
 #define CORACLE_LOOP_H
 
-#include <coracle/base.h>
+#include <coracle/json.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -42,6 +42,9 @@ void loop_free_later(struct loop *loop, void (*fn)(void *), void *ptr);
 void loop_dump(struct loop *loop);
 /* Turns so far: how often the loop woke up. */
 uint64_t loop_turns(const struct loop *loop);
+/* Rows of `coracle show`: armed timers, and listening sockets. */
+void loop_show_timers(void *loop, json_t *rows);
+void loop_show_listeners(void *loop, json_t *rows);
 
 /* ---- descriptors ------------------------------------------------------------------------ */
 
@@ -57,7 +60,9 @@ void io_free(struct io *io);		    /* NULL is allowed */
 
 struct timer;
 typedef void timer_fn(void *arg);
-struct timer *timer_new(struct loop *loop, timer_fn *fn, void *arg); /* disarmed */
+/* Disarmed. name (not copied) is shown to people: where in the source the timer is made. */
+struct timer *timer_new_named(struct loop *loop, timer_fn *fn, void *arg, const char *name);
+#define timer_new(loop, fn, arg) timer_new_named(loop, fn, arg, __FILE_NAME__ " " #fn)
 void timer_arm(struct timer *t, uint64_t after_us); /* one shot; re-arming moves it */
 void timer_arm_at(struct timer *t, mono_t when);
 void timer_disarm(struct timer *t);

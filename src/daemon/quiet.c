@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory of an idle daemon. After a burst of work the heap is trimmed and program text that only
- * the burst needed is unmapped from our page tables (madvise(2), MADV_DONTNEED on file mappings
- * that were never written): what is used again comes back from the page cache by a minor fault.
- * Costs one timer shot after a burst, nothing while idle.
+ * Memory of an idle daemon, and what `coracle show` tells of it and of the loop. After a burst of
+ * work the heap is trimmed and program text that only the burst needed is unmapped from our page
+ * tables (madvise(2), MADV_DONTNEED on file mappings that were never written): what is used again
+ * comes back from the page cache by a minor fault. Costs one timer shot after a burst, nothing
+ * while idle.
  */
 #include "internal.h"
 #include <malloc.h>
@@ -84,10 +85,42 @@ static void on_quiet(void *arg)
 	drop_clean_text();
 }
 
+static void put_row(json_t *rows, const char *what, uint64_t kb)
+{
+	json_t *row = json_object();
+
+	json_put_str(row, "memory", what);
+	json_put_int(row, "kB", (int64_t)kb);
+	json_array_append_new(rows, row);
+}
+
+/* The kernel's view of the process and the allocator's of the heap. */
+static void show_memory(void *arg UNUSED, json_t *rows)
+{
+	static const struct {
+		const char *field, *what;
+	} fields[] = {{"Rss", "resident"}, {"Pss", "proportional"}, {"Anonymous", "anonymous"}};
+	auto_file FILE *f = fopen("/proc/self/smaps_rollup", "re");
+	struct mallinfo2 heap = mallinfo2();
+	char line[SMAPS_LINE], field[32];
+	unsigned long kb;
+
+	while (f && fgets(line, sizeof(line), f))
+		for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+			if (sscanf(line, "%31[^:]: %lu", field, &kb) == 2 &&
+			    streq(field, fields[i].field))
+				put_row(rows, fields[i].what, kb);
+	put_row(rows, "heap, used", (heap.uordblks + heap.hblkhd) / 1024);
+	put_row(rows, "heap, free", heap.fordblks / 1024);
+}
+
 struct quiet *quiet_new(struct loop *loop)
 {
 	struct quiet *q = xnew(struct quiet);
 
+	show_register("memory", show_memory, NULL);
+	show_register("timers", loop_show_timers, loop);
+	show_register("listeners", loop_show_listeners, loop);
 	q->loop = loop;
 	q->timer = timer_new(loop, on_quiet, q);
 	look_later(q);
@@ -104,6 +137,9 @@ void quiet_free(struct quiet *q)
 {
 	if (!q)
 		return;
+	show_unregister("memory");
+	show_unregister("timers");
+	show_unregister("listeners");
 	timer_free(q->timer);
 	free(q);
 }

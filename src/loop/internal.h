@@ -16,7 +16,8 @@ struct loop {
 	struct list later;    /* the same, for the next turn */
 	struct grave *graves; /* freed in the bury phase */
 	struct list draining; /* streams that are closed once their output is sent */
-	struct timer *until;  /* loop_run_until()'s limit */
+	struct list timers, listeners;
+	struct timer *until; /* loop_run_until()'s limit */
 	bool expired;
 };
 

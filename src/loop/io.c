@@ -59,10 +59,13 @@ void io_free(struct io *io)
 }
 
 struct timer {
+	struct list node;
 	struct loop *loop;
 	struct event ev;
+	mono_t due;
 	timer_fn *fn;
 	void *arg;
+	const char *name;
 };
 
 static void timer_fire(evutil_socket_t fd UNUSED, short events UNUSED, void *arg)
@@ -72,13 +75,15 @@ static void timer_fire(evutil_socket_t fd UNUSED, short events UNUSED, void *arg
 	t->fn(t->arg);
 }
 
-struct timer *timer_new(struct loop *loop, timer_fn *fn, void *arg)
+struct timer *timer_new_named(struct loop *loop, timer_fn *fn, void *arg, const char *name)
 {
 	struct timer *t = xnew(struct timer);
 
+	list_add_tail(&loop->timers, &t->node);
 	t->loop = loop;
 	t->fn = fn;
 	t->arg = arg;
+	t->name = name;
 	evtimer_assign(&t->ev, loop->base, timer_fire, t);
 	return t;
 }
@@ -88,6 +93,7 @@ void timer_arm(struct timer *t, uint64_t after_us)
 	struct timeval tv = {.tv_sec = (time_t)(after_us / USEC_PER_SEC),
 			     .tv_usec = (suseconds_t)(after_us % USEC_PER_SEC)};
 
+	t->due = mono_add(mono_now(), after_us);
 	evtimer_add(&t->ev, &tv);
 }
 
@@ -111,7 +117,24 @@ void timer_free(struct timer *t)
 	if (!t)
 		return;
 	timer_disarm(t);
+	list_del(&t->node);
 	loop_free_later(t->loop, free, t);
+}
+
+void loop_show_timers(void *arg, json_t *rows)
+{
+	struct loop *loop = arg;
+	mono_t now = mono_now();
+
+	list_foreach (&loop->timers, t, struct timer, node) {
+		if (!timer_armed(t))
+			continue;
+		json_t *row = json_object();
+		json_put_str(row, "timer", t->name);
+		json_put_strf(row, "in", "%.3fs",
+			      (double)mono_sub(t->due, now) / (double)USEC_PER_SEC);
+		json_array_append_new(rows, row);
+	}
 }
 
 struct sig {

@@ -10,7 +10,9 @@
 enum { LISTENER_BATCH = 32, LISTENER_BACKLOG = 511 };
 
 struct listener {
+	struct list node;
 	struct loop *loop;
+	uint64_t accepted;
 	int fd;
 	struct io *io;
 	struct timer *again; /* after EMFILE */
@@ -40,6 +42,7 @@ static void on_accept(void *arg, int fd, unsigned what UNUSED)
 				SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (c >= 0) {
+			l->accepted++;
 			l->fn(l->arg, c, &peer);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
 			   errno == ENOBUFS) {
@@ -130,6 +133,7 @@ struct listener *listener_new(struct loop *loop, const struct listener_config *c
 		return NULL;
 	}
 	l = xnew(struct listener);
+	list_add_tail(&loop->listeners, &l->node);
 	l->loop = loop;
 	l->fd = fd;
 	l->fn = fn;
@@ -166,10 +170,31 @@ void listener_free(struct listener *l)
 	if (!l || l->dead)
 		return;
 	l->dead = true;
+	list_del(&l->node);
 	io_free(l->io);
 	timer_free(l->again);
 	if (l->path)
 		unlink(l->path);
 	l->fd = fd_close(l->fd);
 	loop_free_later(l->loop, listener_bury, l);
+}
+
+void loop_show_listeners(void *arg, json_t *rows)
+{
+	struct loop *loop = arg;
+
+	list_foreach (&loop->listeners, l, struct listener, node) {
+		char text[ADDR_TEXT_MAX];
+		struct addr a = {0};
+		json_t *row = json_object();
+
+		json_put_str(row, "address",
+			     listener_addr(l, &a) == 0 ? addr_format(text, &a) : "");
+		json_put_str(row, "state",
+			     l->paused		     ? "paused"
+			     : timer_armed(l->again) ? "out of descriptors"
+						     : "open");
+		json_put_int(row, "accepted", (int64_t)l->accepted);
+		json_array_append_new(rows, row);
+	}
 }

@@ -26,6 +26,8 @@ struct loop *loop_new(void)
 	list_init(&loop->deferred);
 	list_init(&loop->later);
 	list_init(&loop->draining);
+	list_init(&loop->timers);
+	list_init(&loop->listeners);
 	signal(SIGPIPE,
 	       SIG_IGN); /* broken connections are errors of write(2), not of the process */
 	loop_refresh(loop);

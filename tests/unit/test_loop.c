@@ -43,7 +43,13 @@ static void test_timer(void **state)
 	fired = false;
 	timer_arm(t, 3600 * USEC_PER_SEC);
 	assert_int_equal(loop_run_until(loop, &fired, 1000), -ETIMEDOUT);
+	json_auto_t *rows = json_array(), *none = json_array();
+	loop_show_timers(loop, rows);
+	assert_int_equal(json_array_size(rows), 1);
+	assert_string_equal(json_str(json_array_get(rows, 0), "timer", ""), "test_loop.c set_flag");
 	timer_free(t);
+	loop_show_timers(loop, none);
+	assert_int_equal(json_array_size(none), 0);
 }
 
 struct requeue {
