@@ -44,17 +44,20 @@ run_unit() {
 }
 
 unit() { build_tree "$top/build/test" --enable-werror CFLAGS='-O1 -g'; run_unit "$top/build/test"; }
+run_functional() {
+	rm -f "$logs/functional"
+	python3 "$top/tests/functional/run.py" --build "$1" --result "$logs/functional" ||
+		echo "functional tests in ${1#"$top"/}: see above"
+	if [ -s "$logs/functional" ]; then read -r p f <"$logs/functional"; count "$p" "$f"; else count 0 1; fi
+}
+functional() { build_tree "$top/build/test" --enable-werror CFLAGS='-O1 -g'; run_functional "$top/build/test"; }
+# Both suites once more in a build with AddressSanitizer and UBSan.
 sanitizers() {
-	export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
 	build_tree "$top/build/sanitize" --enable-sanitizers --enable-werror CFLAGS='-O1 -g'
+	export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
 	run_unit "$top/build/sanitize"
 	unset ASAN_OPTIONS UBSAN_OPTIONS
-}
-functional() {
-	build_tree "$top/build/test" --enable-werror CFLAGS='-O1 -g'
-	python3 "$top/tests/functional/run.py" --build "$top/build/test" --result "$logs/functional" ||
-		echo "functional tests: see above"
-	if [ -s "$logs/functional" ]; then read -r p f <"$logs/functional"; count "$p" "$f"; else count 0 1; fi
+	run_functional "$top/build/sanitize"
 }
 style() {
 	step "clang-format" sh -c "cd '$top' && find src include tests contrib -name '*.[ch]' | xargs clang-format --dry-run -Werror"
@@ -62,7 +65,7 @@ style() {
 }
 clang_build() (build_tree "$top/build/clang" --enable-werror CC=clang)
 
-for suite in ${*:-style unit sanitizers functional}; do
+for suite in ${*:-style unit functional sanitizers}; do
 	echo "== $suite"
 	case $suite in
 	unit | sanitizers | functional | style) $suite ;;

@@ -95,6 +95,7 @@ class Cluster:
         self.kubeconfig = os.path.join(self.disk, "kubeconfig")
         self.log_path = os.path.join(self.disk, "coracled.log")
         self.options = list(options)
+        self.argv_options = None  # instead of those of this cluster's directories
         self.daemon = None
         self.kubectl_path = (kubectls() or [None])[-1]
         os.makedirs(self.image_dir)
@@ -131,12 +132,28 @@ class Cluster:
     def argv(self):
         """Network namespace by nsenter, not `ip netns exec`, which would hide the cgroup mounts."""
         return ["nsenter", f"--net=/run/netns/{self.ns}", "unshare", "--mount", "--propagation", "slave",
-                os.path.join(BUILD, "coracled"), "--state-dir", self.state_dir, "--run-dir", self.run_dir,
-                "--image-dir", self.image_dir, "--manifest-dir", self.manifest_dir,
-                "--node-name", self.name, *self.options]
+                os.path.join(BUILD, "coracled"), *(self.argv_options or [
+                    "--state-dir", self.state_dir, "--run-dir", self.run_dir, "--image-dir", self.image_dir,
+                    "--manifest-dir", self.manifest_dir, "--node-name", self.name]), *self.options]
+
+    def libexec(self):
+        """Where the daemon finds its helpers. It starts them with an environment of its own: wrappers
+        hand the sanitizers' options on, in builds that have them."""
+        with open(os.path.join(BUILD, "coracle-sandbox"), "rb") as f:
+            if b"__asan_init" not in f.read():
+                return BUILD
+        folder = os.path.join(self.disk, "libexec")
+        os.makedirs(folder, exist_ok=True)
+        for program in ("coracle-sandbox", "coracle-image"):
+            with open(os.path.join(folder, program), "w") as f:
+                f.write("#!/bin/sh\n" + "".join(f"export {n}='{os.environ.get(n, '')}'\n" for n in
+                                                ("ASAN_OPTIONS", "UBSAN_OPTIONS"))
+                        + f'exec {BUILD}/{program} "$@"\n')
+                os.fchmod(f.fileno(), 0o755)
+        return folder
 
     def spawn(self):
-        env = dict(os.environ, CORACLE_LIBEXECDIR=BUILD)
+        env = dict(os.environ, CORACLE_LIBEXECDIR=self.libexec())
         with open(self.log_path, "a") as log:
             self.daemon = subprocess.Popen(self.argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                            env=env, start_new_session=True)
@@ -257,6 +274,7 @@ class Load:
 
     def __enter__(self):
         self.process = subprocess.Popen(self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process.stdout.readline()  # the load is on
         return self
 
     def __exit__(self, *exc):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Load: HTTP requests to one address, a connection each, until stdin ends. Prints a JSON object:
-answers as [start, end, text] and failures as [start, end, why], times of CLOCK_MONOTONIC.
+"""Load: HTTP requests to one address, a connection each, until stdin ends. Prints an empty line once
+the first request has come to its end, and at last a JSON object: answers as [start, end, text] and
+failures as [start, end, why], times of CLOCK_MONOTONIC.
 
     load.py HOST PORT THREADS [PATH]"""
 import json
@@ -11,7 +12,7 @@ import threading
 import time
 
 answers, failures = [], []
-stop = threading.Event()
+stop, first = threading.Event(), threading.Event()
 
 
 def request(host, port, path):
@@ -38,6 +39,7 @@ def loop(host, port, path):
         except OSError as e:
             failures.append([start, time.monotonic(), str(e)])
             time.sleep(0.01)
+        first.set()
         time.sleep(0.002)
 
 
@@ -47,6 +49,8 @@ def main():
     threads = [threading.Thread(target=loop, args=(host, port, path)) for _ in range(n)]
     for t in threads:
         t.start()
+    first.wait()
+    print(flush=True)
     sys.stdin.read()
     stop.set()
     for t in threads:

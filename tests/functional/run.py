@@ -3,13 +3,20 @@
 """Runs the functional tests: every function test_* of every test_*.py beside this file.
 
 A module may have a generator `cluster()` that yields what its tests get as argument (made once for
-the module); a test whose parameter list is empty gets nothing. --only TEXT takes a subset."""
+the module); a test whose parameter list is empty gets nothing. --only TEXT takes a subset. Modules
+share nothing and run --jobs at a time, each in a process of its own. In a build with sanitizers every
+report of any program is a failure."""
 import argparse
+import concurrent.futures
 import contextlib
+import glob
 import importlib
 import inspect
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
@@ -55,24 +62,74 @@ def run_module(module, only):
     return passed, failed
 
 
+def modules(only):
+    """Names of the modules that have a test to run."""
+    names = sorted(f[:-3] for f in os.listdir(HERE) if f.startswith("test_") and f.endswith(".py"))
+    return [n for n in names if tests_of(importlib.import_module(n), only)]
+
+
+def run_apart(name, only):
+    """One module in a process of its own; (passed, failed) and prints what it printed, in one piece."""
+    with tempfile.NamedTemporaryFile("r") as result:
+        p = subprocess.run([sys.executable, os.path.abspath(__file__), "--module", name, "--only", only,
+                            "--result", result.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        counts = [int(n) for n in result.read().split()]
+    print(p.stdout, end="", flush=True)
+    if len(counts) != 2:
+        print(f"FAILED: {name}: ended with {p.returncode}", flush=True)
+    return counts if len(counts) == 2 else (0, 1)
+
+
+def run_all(only, jobs):
+    passed = failed = 0
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for p, f in pool.map(lambda name: run_apart(name, only), modules(only)):
+            passed, failed = passed + p, failed + f
+    return passed, failed
+
+
+@contextlib.contextmanager
+def sanitizer_reports():
+    """Reports of all programs that are started in the block go to files; yields their pattern."""
+    folder = tempfile.mkdtemp(prefix="coracle-reports-", dir="/var/tmp")
+    for name, options in (("ASAN_OPTIONS", "detect_leaks=1:strict_string_checks=1"),
+                          ("UBSAN_OPTIONS", "print_stacktrace=1")):
+        os.environ[name] = f"{options}:log_path={folder}/report"
+    try:
+        yield folder + "/report*"
+    finally:
+        shutil.rmtree(folder)
+
+
+def count_reports(pattern):
+    reports = glob.glob(pattern)
+    for path in reports:
+        with open(path, errors="replace") as f:
+            print(f"FAILED: a sanitizer reports\n{f.read(8000)}")
+    return len(reports)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", help="build directory")
     parser.add_argument("--only", default="", help="tests whose name holds this text")
     parser.add_argument("--result", help="file for the counts")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="modules at a time")
+    parser.add_argument("--module", help="this module, here and now")
     options = parser.parse_args()
     if options.build:
         os.environ["CORACLE_BUILD"] = os.path.abspath(options.build)
     sys.path.insert(0, HERE)
-    passed = failed = 0
-    for file in sorted(os.listdir(HERE)):
-        if file.startswith("test_") and file.endswith(".py"):
-            p, f = run_module(importlib.import_module(file[:-3]), options.only)
-            passed, failed = passed + p, failed + f
+    if options.module:
+        passed, failed = run_module(importlib.import_module(options.module), options.only)
+    else:
+        with sanitizer_reports() as reports:
+            passed, failed = run_all(options.only, options.jobs)
+            failed += count_reports(reports)
+        print(f"functional tests: {passed} passed, {failed} failed")
     if options.result:
         with open(options.result, "w") as out:
             out.write(f"{passed} {failed}\n")
-    print(f"functional tests: {passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
 
