@@ -63,7 +63,7 @@ int set_namespace(const struct kind *k, const char *ns, json_t *obj, struct err 
 /* The class that this kind of write gets: events are never worth flash. */
 enum store_class class_for(const struct kind *k, const struct write_options *o);
 bool has_finalizers(const json_t *obj);
-/* "spec" of both differ: what generation counts. */
+/* The wishes of both differ (spec, or what the kind has instead): what generation counts. */
 bool spec_differs(const json_t *a, const json_t *b);
 /* Removes old from the store and lets go of what it held. */
 int remove_now(struct registry *r, const struct object *old, const struct write_options *o,

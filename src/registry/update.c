@@ -7,11 +7,28 @@ bool has_finalizers(const json_t *obj)
 	return json_len(obj, "metadata.finalizers") > 0;
 }
 
+/* Is a member of `a` another one in `b`? The system's own members and status do not count. */
+static bool member_differs(const json_t *a, const json_t *b)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach((json_t *)(uintptr_t)a, key, v)
+	{
+		const json_t *other = json_object_get(b, key);
+
+		if (streq(key, "metadata") || streq(key, "status") || streq(key, "kind") ||
+		    streq(key, "apiVersion"))
+			continue;
+		if (!other || !json_equal(v, other))
+			return true;
+	}
+	return false;
+}
+
 bool spec_differs(const json_t *a, const json_t *b)
 {
-	const json_t *x = json_object_get(a, "spec"), *y = json_object_get(b, "spec");
-
-	return x != y && (!x || !y || !json_equal(x, y));
+	return member_differs(a, b) || member_differs(b, a);
 }
 
 /* ---- may it be written ------------------------------------------------------------------ */

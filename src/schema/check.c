@@ -144,10 +144,18 @@ void check_invalid_int(struct check *c, const char *field, int64_t value, const 
 
 void check_unsupported(struct check *c, const char *field, const char *value, const char *supported)
 {
+	json_auto_t *v = json_string_nocheck(value);
+
+	check_unsupported_value(c, field, v, supported);
+}
+
+void check_unsupported_value(struct check *c, const char *field, const json_t *value,
+			     const char *supported)
+{
 	auto_strbuf b = {0};
 
 	strbuf_adds(&b, "Unsupported value: ");
-	add_quoted(&b, value);
+	add_value(&b, value);
 	strbuf_adds(&b, ": supported values: ");
 	for (const char *p = supported;; p++) {
 		size_t n = strcspn(p, ",");
@@ -211,6 +219,36 @@ void check_too_many(struct check *c, const char *field, size_t n, size_t max)
 
 	strbuf_addf(&b, "Too many: %zu: must have at most %zu items", n, max);
 	add(c, "FieldValueTooMany", field, b.s);
+}
+
+void check_text(struct check *c, const char *field, const char *value,
+		const char *(*valid)(const char *s))
+{
+	const char *bad = valid(value);
+
+	if (bad)
+		check_invalid_str(c, field, value, "%s", bad);
+}
+
+void check_required_text(struct check *c, const char *field, const char *value,
+			 const char *(*valid)(const char *s))
+{
+	if (*value)
+		check_text(c, field, value, valid);
+	else
+		check_required(c, field, "");
+}
+
+void check_one_of(struct check *c, const char *field, const char *value, const char *supported)
+{
+	if (!csv_has_exactly(supported, value))
+		check_unsupported(c, field, value, supported);
+}
+
+void check_port_number(struct check *c, const char *field, int64_t port)
+{
+	if (port < 1 || port > 65535)
+		check_invalid_int(c, field, port, "must be between 1 and 65535, inclusive");
 }
 
 void check_immutable(struct check *c, const char *field, const json_t *obj, const json_t *old)
@@ -307,6 +345,12 @@ static const char *valid_ip_text(const char *s)
 	return valid_ip(s) ? NULL : "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 }
 
+static const char *valid_selector_operator(const char *s)
+{
+	return csv_has_exactly("DoesNotExist,Exists,In,NotIn", s) ? NULL
+								  : "not a valid selector operator";
+}
+
 static const struct {
 	const char *name;
 	const char *(*valid)(const char *s); /* of a string */
@@ -317,8 +361,10 @@ static const struct {
 	{"dns1123subdomain", valid_dns1123_subdomain, NULL},
 	{"dns1035label", valid_dns1035_label, NULL},
 	{"portname", valid_port_name, NULL},
+	{"pathsegment", valid_path_segment, NULL},
 	{"labelkey", valid_label_key, NULL},
 	{"labelvalue", valid_label_value, NULL},
+	{"selectoroperator", valid_selector_operator, NULL},
 	{"ip", valid_ip_text, NULL},
 	{"labels", NULL, rule_labels},
 	{"port", NULL, rule_port},

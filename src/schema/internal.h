@@ -8,6 +8,8 @@
 
 #include <coracle/schema.h>
 
+#include "platform.h"
+
 /* kind_ops.cells: rows of `kubectl get` (cells_*.c). */
 void pod_cells(const json_t *obj, time_t now, json_t *cells);
 void replicaset_cells(const json_t *obj, time_t now, json_t *cells);

@@ -44,28 +44,38 @@ void check_annotations(struct check *c, const char *field, const json_t *annotat
 		check_too_long(c, field, MAX_ANNOTATIONS);
 }
 
+/* The values of one requirement; the table has looked at key and operator. */
+static void check_requirement(struct check *c, const json_t *e)
+{
+	const char *op = json_str(e, "operator", "");
+	bool set = streq(op, "In") || streq(op, "NotIn");
+	json_t *v;
+
+	if (set && json_len(e, "values") == 0)
+		check_required(c, "values", "must be specified when `operator` is 'In' or 'NotIn'");
+	else if ((streq(op, "Exists") || streq(op, "DoesNotExist")) && json_len(e, "values") > 0)
+		check_forbidden(c, "values",
+				"may not be specified when `operator` is 'Exists' or "
+				"'DoesNotExist'");
+	check_foreach(c, e, "values", v)
+		check_text(c, NULL, json_string_value(v), valid_label_value);
+}
+
 void check_selector(struct check *c, const char *field, const json_t *selector)
 {
 	size_t mark = check_enter(c, field);
 	json_t *e;
 
-	check_foreach(c, selector, "matchExpressions", e)
-	{
-		const char *op = json_str(e, "operator", "");
-		bool set = streq(op, "In") || streq(op, "NotIn");
-
-		if (set && json_len(e, "values") == 0)
-			check_required(c, "values",
-				       "must be specified when `operator` is 'In' or 'NotIn'");
-		else if (!set && json_len(e, "values") > 0)
-			check_forbidden(c, "values",
-					"may not be specified when `operator` is 'Exists' or "
-					"'DoesNotExist'");
-	}
+	check_foreach(c, selector, "matchExpressions", e) check_requirement(c, e);
 	check_leave(c, mark);
 }
 
 /* ---- metadata --------------------------------------------------------------------------- */
+
+static const char *valid_ip_name(const char *s)
+{
+	return valid_ip(s) ? NULL : "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+}
 
 static const char *name_error(const struct kind *k, const char *name)
 {
@@ -76,6 +86,7 @@ static const char *name_error(const struct kind *k, const char *name)
 		{"dns1123label", valid_dns1123_label},
 		{"dns1035label", valid_dns1035_label},
 		{"pathsegment", valid_path_segment},
+		{"ipaddress", valid_ip_name},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)

@@ -37,12 +37,22 @@ void check_invalid_int(struct check *c, const char *field, int64_t value, const 
 /* supported: comma-separated. */
 void check_unsupported(struct check *c, const char *field, const char *value,
 		       const char *supported);
+void check_unsupported_value(struct check *c, const char *field, const json_t *value,
+			     const char *supported);
 void check_duplicate(struct check *c, const char *field, const json_t *value);
 void check_duplicate_str(struct check *c, const char *field, const char *value);
 void check_forbidden(struct check *c, const char *field, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void check_not_found(struct check *c, const char *field, const char *value);
 void check_too_long(struct check *c, const char *field, size_t max);
 void check_too_many(struct check *c, const char *field, size_t n, size_t max);
+/* Text of a form; empty text is told as missing by check_required_text(). */
+void check_text(struct check *c, const char *field, const char *value,
+		const char *(*valid)(const char *s));
+void check_required_text(struct check *c, const char *field, const char *value,
+			 const char *(*valid)(const char *s));
+/* supported: comma-separated. */
+void check_one_of(struct check *c, const char *field, const char *value, const char *supported);
+void check_port_number(struct check *c, const char *field, int64_t port);
 /* "field is immutable" unless both values (NULL: absent) are the same. */
 void check_immutable(struct check *c, const char *field, const json_t *obj, const json_t *old);
 
@@ -63,5 +73,7 @@ void check_workload(struct check *c, const char *word, const json_t *spec, const
 /* Is the word in the comma-separated list? Case counts. */
 bool csv_has_exactly(const char *list, const char *word);
 bool valid_ip(const char *text); /* IPv4 or IPv6 */
+/* Not an address that means the host itself or nobody. */
+void check_routable(struct check *c, const char *field, const json_t *v);
 
 #endif

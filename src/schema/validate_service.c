@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Validation of Service, Endpoints and EndpointSlice (kubernetes pkg/apis/core/validation and
- * pkg/apis/discovery/validation). Whether an address or node port is free is the registry's to say.
+ * Validation of Service and Endpoints (kubernetes pkg/apis/core/validation). Whether an address or
+ * node port is free is the registry's to say.
  */
 #include "validate.h"
 
-#include <arpa/inet.h>
-
-#define MAX_SLICE_ENDPOINTS 1000
-#define MAX_SLICE_PORTS 20000
 #define MAX_AFFINITY_SECONDS 86400
 
 static const char bad_ip[] = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
@@ -124,8 +120,7 @@ static void check_affinity(struct check *c, const json_t *spec)
 			      "must be greater than 0 and less than %d", MAX_AFFINITY_SECONDS);
 }
 
-/* Addresses that mean the host itself or nobody. */
-static void check_routable(struct check *c, const char *field, const json_t *v)
+void check_routable(struct check *c, const char *field, const json_t *v)
 {
 	static const struct {
 		const char *prefix, *text;
@@ -235,52 +230,5 @@ void endpoints_validate(const json_t *obj, const json_t *old UNUSED, struct err 
 	json_t *subset;
 
 	check_foreach(&c, obj, "subsets", subset) check_subset(&c, subset);
-	strbuf_done(&c.path);
-}
-
-static void check_slice_address(struct check *c, const char *type, const json_t *v)
-{
-	unsigned char buf[16];
-	const char *text = json_string_value(v), *bad;
-
-	if (streq(type, "IPv4") && inet_pton(AF_INET, text, buf) != 1)
-		check_invalid(c, NULL, v, "must be a valid IPv4 address");
-	else if (streq(type, "IPv6") && inet_pton(AF_INET6, text, buf) != 1)
-		check_invalid(c, NULL, v, "must be a valid IPv6 address");
-	else if (streq(type, "FQDN") && (bad = valid_dns1123_subdomain(text)))
-		check_invalid(c, NULL, v, "%s", bad);
-	else
-		check_routable(c, NULL, v);
-}
-
-void endpointslice_validate(const json_t *obj, const json_t *old UNUSED, struct err *err)
-{
-	struct check c = {.err = err};
-	const char *type = json_str(obj, "addressType", "");
-	json_t *endpoint, *address, *port;
-	auto_strv names = {0};
-
-	if (json_len(obj, "endpoints") > MAX_SLICE_ENDPOINTS)
-		check_too_many(&c, "endpoints", json_len(obj, "endpoints"), MAX_SLICE_ENDPOINTS);
-	if (json_len(obj, "ports") > MAX_SLICE_PORTS)
-		check_too_many(&c, "ports", json_len(obj, "ports"), MAX_SLICE_PORTS);
-	check_foreach(&c, obj, "endpoints", endpoint)
-	{
-		if (json_len(endpoint, "addresses") == 0)
-			check_required(&c, "addresses", "must contain at least 1 address");
-		check_foreach(&c, endpoint, "addresses", address)
-			check_slice_address(&c, type, address);
-	}
-	check_foreach(&c, obj, "ports", port)
-	{
-		const char *name = json_str(port, "name", "");
-		const char *bad = *name ? valid_dns1123_label(name) : NULL;
-
-		if (strv_has(&names, name))
-			check_duplicate_str(&c, "name", name);
-		else if (bad)
-			check_invalid_str(&c, "name", name, "%s", bad);
-		strv_add(&names, name);
-	}
 	strbuf_done(&c.path);
 }

@@ -25,10 +25,11 @@ static json_t *parse(const char *text)
 /* A misspelt rule would check nothing. */
 static void check_rule_name(const char *rule)
 {
-	static const char *const known[] = {
-		"enum",	       "range",	   "min",	 "max", "port",		"portname",
-		"labels",      "labelkey", "labelvalue", "ip",	"dns1123label", "dns1123subdomain",
-		"dns1035label"};
+	static const char *const known[] = {"enum",	    "range",	    "min",
+					    "max",	    "port",	    "portname",
+					    "labels",	    "labelkey",	    "labelvalue",
+					    "ip",	    "dns1123label", "dns1123subdomain",
+					    "dns1035label", "pathsegment",  "selectoroperator"};
 	size_t len = strcspn(rule, ":");
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)

@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every kind of the discovery through what Kubernetes' conformance tests do with it: create, get, list (in a
+namespace and in all), watch, patch, update, status, delete, deletecollection. Plain HTTP, JSON bodies."""
+import json
+import re
+import socket
+
+from lib import Cluster, contains, equal, kubectls, true, wait
+
+JSON = "application/json"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+
+
+def cluster():
+    with Cluster() as c:
+        yield c
+
+
+# ---- HTTP over the local socket ------------------------------------------------------------------
+
+def exchange(c, method, path, body=None, kind=JSON, accept=JSON):
+    """(code, text, head) of one request."""
+    data = json.dumps(body).encode() if body is not None else b""
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {kind}\r\n" \
+           f"Accept: {accept}\r\nContent-Length: {len(data)}\r\n\r\n"
+    got = b""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(30)
+        s.connect(c.socket)
+        s.sendall(head.encode() + data)
+        while chunk := s.recv(65536):
+            got += chunk
+    top, _, text = got.partition(b"\r\n\r\n")
+    if b"chunked" in top.lower():
+        text = unchunk(text)
+    code = int(re.match(rb"HTTP/1.1 (\d+)", top).group(1))
+    return code, text.decode(), top.decode()
+
+
+def unchunk(data):
+    out = b""
+    while data:
+        size, _, rest = data.partition(b"\r\n")
+        n = int(size, 16)
+        if n == 0:
+            break
+        out += rest[:n]
+        data = rest[n + 2:]
+    return out
+
+
+def call(c, method, path, body=None, kind=JSON, want=200):
+    code, text, _ = exchange(c, method, path, body, kind)
+    true(code == want, f"{method} {path}: {code}, not {want}: {text[:600]}")
+    return json.loads(text)
+
+
+class Watch:
+    """A watch whose events are read one by one."""
+
+    def __init__(self, c, path):
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.settimeout(20)
+        self.s.connect(c.socket)
+        self.s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {JSON}\r\n\r\n".encode())
+        self.f = self.s.makefile("rb")
+        status = self.f.readline()
+        true(b" 200 " in status, f"watch {path}: {status}")
+        while self.f.readline() not in (b"\r\n", b""):
+            pass
+
+    def next(self):
+        while True:
+            size = int(self.f.readline(), 16)
+            data = self.f.read(size + 2)[:size]
+            if data.strip():
+                event = json.loads(data)
+                if event["type"] != "BOOKMARK":
+                    return event
+
+    def expect(self, kind, name, check=lambda o: True):
+        """Skips what the system itself adds meanwhile."""
+        for _ in range(50):
+            e = self.next()
+            if e["type"] == kind and e["object"]["metadata"]["name"] == name and check(e["object"]):
+                return e["object"]
+        raise AssertionError(f"no {kind} of {name}")
+
+    def close(self):
+        self.f.close()
+        self.s.close()
+
+
+# ---- what there is -------------------------------------------------------------------------------
+
+def resources(c):
+    """(group, version, APIResource) of everything in the plain discovery."""
+    found = [("", "v1", r) for r in call(c, "GET", "/api/v1")["resources"]]
+    for g in call(c, "GET", "/apis")["groups"]:
+        for v in g["versions"]:
+            got = call(c, "GET", f"/apis/{v['groupVersion']}")
+            found += [(g["name"], v["version"], r) for r in got["resources"]]
+    return found
+
+
+def base(group, version):
+    return f"/apis/{group}/{version}" if group else f"/api/{version}"
+
+
+TEMPLATE = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "x:1"}]}}
+SELECTOR = {"matchLabels": {"app": "x"}}
+WORKLOAD = {"spec": {"replicas": 0, "selector": SELECTOR, "template": TEMPLATE}}
+HOOK = {"name": "hook.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "clientConfig": {"url": "https://127.0.0.1:1/x"}, "failurePolicy": "Ignore",
+        "rules": [{"operations": ["CREATE"], "apiGroups": ["none.example.com"], "apiVersions": ["v1"],
+                   "resources": ["nothings"]}]}
+RULE = {"operations": ["CREATE"], "apiGroups": ["none.example.com"], "apiVersions": ["v1"], "resources": ["nothings"]}
+ROLE_REF = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "nobody"}
+VOLUME = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/tmp"}}
+
+# What objects of a kind must have at the least.
+BODIES = {
+    "Service": {"spec": {"ports": [{"port": 80}]}},
+    "Endpoints": {"subsets": [{"addresses": [{"ip": "10.9.8.7"}], "ports": [{"port": 80}]}]},
+    "PersistentVolume": {"spec": VOLUME},
+    "PersistentVolumeClaim": {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}},
+    "PodTemplate": {"template": TEMPLATE},
+    "ReplicationController": {"spec": {"replicas": 0, "selector": {"app": "x"}, "template": TEMPLATE}},
+    "LimitRange": {"spec": {"limits": [{"type": "Container", "max": {"cpu": "2"}}]}},
+    "ResourceQuota": {"spec": {"hard": {"pods": "10"}}},
+    "Deployment": WORKLOAD, "ReplicaSet": WORKLOAD,
+    "StatefulSet": {"spec": {**WORKLOAD["spec"], "serviceName": "x"}},
+    "DaemonSet": {"spec": {"selector": SELECTOR, "template": {
+        **TEMPLATE, "spec": {**TEMPLATE["spec"], "nodeSelector": {"none": "such"}}}}},
+    "ControllerRevision": {"revision": 1, "data": {"a": "b"}},
+    "Job": {"spec": {"suspend": True, "template": {"spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}}},
+    "CronJob": {"spec": {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {
+        "spec": {"template": {"spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}}}}},
+    "HorizontalPodAutoscaler": {"spec": {"maxReplicas": 3, "scaleTargetRef": {
+        "apiVersion": "apps/v1", "kind": "Deployment", "name": "none"}}},
+    "PodDisruptionBudget": {"spec": {"minAvailable": 1, "selector": SELECTOR}},
+    "PriorityClass": {"value": 7},
+    "Ingress": {"spec": {"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}}},
+    "IngressClass": {"spec": {"controller": "example.com/controller"}},
+    "NetworkPolicy": {"spec": {"podSelector": {}}},
+    "EndpointSlice": {"addressType": "IPv4", "endpoints": [{"addresses": ["10.9.8.7"]}], "ports": [{"port": 80}]},
+    "Lease": {"spec": {"holderIdentity": "me", "leaseDurationSeconds": 30}},
+    "StorageClass": {"provisioner": "example.com/none"},
+    "CSINode": {"spec": {"drivers": []}},
+    "CSIStorageCapacity": {"storageClassName": "fast", "capacity": "1Gi"},
+    "VolumeAttachment": {"spec": {"attacher": "csi.example.com", "nodeName": "far", "source": {
+        "persistentVolumeName": "pv1"}}},
+    "RuntimeClass": {"handler": "crun"},
+    "MutatingWebhookConfiguration": {"webhooks": [HOOK]},
+    "ValidatingWebhookConfiguration": {"webhooks": [HOOK]},
+    "ValidatingAdmissionPolicy": {"spec": {"matchConstraints": {"resourceRules": [RULE]},
+                                           "validations": [{"expression": "true"}]}},
+    "ValidatingAdmissionPolicyBinding": {"spec": {"policyName": "p", "validationActions": ["Deny"]}},
+    "FlowSchema": {"spec": {"priorityLevelConfiguration": {"name": "exempt"}, "matchingPrecedence": 9000}},
+    "PriorityLevelConfiguration": {"spec": {"type": "Limited", "limited": {
+        "nominalConcurrencyShares": 2, "limitResponse": {"type": "Reject"}}}},
+    "Role": {"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]},
+    "ClusterRole": {"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]},
+    "RoleBinding": {"roleRef": ROLE_REF, "subjects": []},
+    "ClusterRoleBinding": {"roleRef": ROLE_REF, "subjects": []},
+    "Pod": {"spec": {**TEMPLATE["spec"], "nodeSelector": {"none": "such"}}},
+    "CSIDriver": {"spec": {}},
+}
+# Kinds whose names are not free.
+NAMES = {
+    "IPAddress": lambda i: f"10.98.7.{i}",
+    "ServiceCIDR": lambda i: f"range-{i}",
+    "APIService": lambda i: f"v1.group{i}.example.com",
+    "CustomResourceDefinition": lambda i: f"things.group{i}.example.com",
+}
+
+
+def body(kind, group, version, ns, i, label):
+    """The i-th object of a kind."""
+    name = NAMES.get(kind, lambda i: f"test-{i}")(i)
+    obj = {"apiVersion": f"{group}/{version}" if group else version, "kind": kind,
+           "metadata": {"name": name, "labels": {"test": label}}, **json.loads(json.dumps(BODIES.get(kind, {})))}
+    if ns:
+        obj["metadata"]["namespace"] = ns
+    if kind == "Event":
+        return event(obj, group, ns)
+    if kind == "IPAddress":
+        obj["spec"] = {"parentRef": {"resource": "services", "namespace": "default", "name": "none"}}
+    if kind == "ServiceCIDR":
+        obj["spec"] = {"cidrs": [f"10.97.{i}.0/24"]}
+    if kind == "APIService":
+        # of a port where nobody listens
+        obj["spec"] = {"group": f"group{i}.example.com", "version": "v1", "groupPriorityMinimum": 100,
+                       "versionPriority": 10, "service": {"namespace": "default", "name": "none"},
+                       "insecureSkipTLSVerify": True}
+    if kind == "CustomResourceDefinition":
+        obj["spec"] = {"group": f"group{i}.example.com", "scope": "Namespaced",
+                       "names": {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"},
+                       "versions": [{"name": "v1", "served": True, "storage": True,
+                                     "schema": {"openAPIV3Schema": {"type": "object"}}}]}
+    return obj
+
+
+def event(obj, group, ns):
+    about = {"kind": "Pod", "namespace": ns, "name": "x"}
+    if group:
+        return {**obj, "regarding": about, "eventTime": "2026-01-02T03:04:05.000006Z", "reason": "Testing",
+                "action": "Do", "type": "Normal", "note": "a test", "reportingController": "example.com/test",
+                "reportingInstance": "test-1"}
+    return {**obj, "involvedObject": about, "reason": "Testing", "type": "Normal", "message": "a test",
+            "source": {"component": "test"}}
+
+
+# Their life is more than the API's (controllers act on them), or creating them needs more than a body; other tests.
+ELSEWHERE = {"Namespace", "Node", "CertificateSigningRequest"}
+CONDITION = {"type": "Tested", "status": "True", "lastTransitionTime": "2026-01-02T03:04:05Z", "reason": "Test",
+             "message": "a test"}
+# Status to write; of others a condition.
+STATUS = {
+    "Ingress": {"loadBalancer": {"ingress": [{"ip": "169.1.1.1"}]}},
+    "VolumeAttachment": {"attached": True},
+    "Service": {"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]}},
+    "ResourceQuota": {"hard": {"pods": "10"}},
+    "PersistentVolume": {"phase": "Available"},
+    "CronJob": {"lastScheduleTime": "2026-01-02T03:04:05Z"},
+}
+
+
+# ---- the flow ------------------------------------------------------------------------------------
+
+class Flow:
+    """One kind through all verbs."""
+
+    def __init__(self, c, group, version, resource, subs):
+        self.c, self.group, self.version, self.r, self.subs = c, group, version, resource, subs
+        self.kind = resource["kind"]
+        self.ns = "default" if resource["namespaced"] else None
+        top = base(group, version)
+        self.all = f"{top}/{resource['name']}"
+        self.path = f"{top}/namespaces/{self.ns}/{resource['name']}" if self.ns else self.all
+        self.select = "labelSelector=test%3Done"
+
+    def make(self, i, label="one"):
+        return call(self.c, "POST", self.path, body(self.kind, self.group, self.version, self.ns, i, label), want=201)
+
+    def run(self):
+        start = call(self.c, "GET", f"{self.path}?limit=1")["metadata"]["resourceVersion"]
+        made = self.make(1)
+        self.check_made(made)
+        self.check_lists(made)
+        w = Watch(self.c, f"{self.path}?watch=true&resourceVersion={start}&{self.select}")
+        try:
+            name = made["metadata"]["name"]
+            w.expect("ADDED", name)
+            self.check_patch(name, w)
+            self.check_update(name, w)
+            self.check_status(name)
+            self.check_delete(name, w)
+        finally:
+            w.close()
+        self.check_collection()
+
+    def check_made(self, made):
+        meta = made["metadata"]
+        equal((made["kind"], made["apiVersion"]),
+              (self.kind, f"{self.group}/{self.version}" if self.group else self.version), "type")
+        for key in ("uid", "creationTimestamp", "resourceVersion"):
+            true(meta.get(key), f"metadata.{key}")
+        got = call(self.c, "GET", f"{self.path}/{meta['name']}")
+        equal(got["metadata"]["uid"], meta["uid"], "uid")
+        again = exchange(self.c, "POST", self.path, body(self.kind, self.group, self.version, self.ns, 1, "one"))
+        equal(again[0], 409, "creating twice")
+        equal(json.loads(again[1])["reason"], "AlreadyExists", "creating twice")
+
+    def check_lists(self, made):
+        for path in {self.path, self.all}:
+            got = call(self.c, "GET", f"{path}?{self.select}")
+            equal(got["kind"], self.kind + "List", "kind of the list")
+            equal([o["metadata"]["uid"] for o in got["items"]], [made["metadata"]["uid"]], f"list {path}")
+
+    def check_patch(self, name, w):
+        patch = {"metadata": {"annotations": {"patched": "true"}}}
+        for i, kind in enumerate((MERGE, STRATEGIC)):
+            patch["metadata"]["annotations"]["kind"] = str(i)
+            got = call(self.c, "PATCH", f"{self.path}/{name}", patch, kind)
+            equal(got["metadata"]["annotations"]["kind"], str(i), kind)
+        w.expect("MODIFIED", name, lambda o: o["metadata"].get("annotations", {}).get("kind") == "1")
+
+    def check_update(self, name, w):
+        def update():
+            obj = call(self.c, "GET", f"{self.path}/{name}")
+            obj["metadata"].setdefault("annotations", {})["updated"] = "true"
+            code, text, _ = exchange(self.c, "PUT", f"{self.path}/{name}", obj)
+            true(code in (200, 409), f"PUT: {code} {text}")
+            return json.loads(text) if code == 200 else None
+        got = wait("an update without conflict", update)
+        equal(got["metadata"]["annotations"]["updated"], "true", "PUT")
+        w.expect("MODIFIED", name, lambda o: o["metadata"]["annotations"].get("updated") == "true")
+        stale = {**got, "metadata": {**got["metadata"], "resourceVersion": "1"}}
+        equal(exchange(self.c, "PUT", f"{self.path}/{name}", stale)[0], 409, "PUT of an old version")
+
+    def check_status(self, name):
+        if "status" not in self.subs:
+            return
+        status = STATUS.get(self.kind, {"conditions": [CONDITION]})
+        path = f"{self.path}/{name}/status"
+        before = call(self.c, "GET", path)
+        code, text, _ = exchange(self.c, "PATCH", path, {"metadata": {"annotations": {"patchedstatus": "true"}},
+                                                         "status": status}, MERGE)
+        equal(code, 200, f"PATCH status: {text}")
+        equal(json.loads(text)["metadata"]["annotations"].get("patchedstatus"), "true", "annotation by /status")
+        for key, value in status.items():
+            got = json.loads(text)["status"].get(key)
+            same = {k: v for k, v in got[0].items() if k in CONDITION} == {k: v for k, v in CONDITION.items()
+                                                                           if k in got[0]} \
+                if key == "conditions" else got == value
+            true(same, f"PATCH status: {key} is {got}")
+
+        def update():
+            obj = call(self.c, "GET", path)
+            obj["metadata"]["annotations"]["putstatus"] = "true"
+            code, text, _ = exchange(self.c, "PUT", path, obj)
+            true(code in (200, 409), f"PUT status: {code} {text}")
+            return json.loads(text) if code == 200 else None
+        after = wait("a status update without conflict", update)
+        equal(after["metadata"].get("generation"), before["metadata"].get("generation"), "generation")
+        # the main resource does not touch it
+        obj = call(self.c, "PATCH", f"{self.path}/{name}", {"status": {"conditions": None}}, MERGE)
+        equal(set(status) - set(obj["status"]), set(), "status after a patch of the main resource")
+
+    def check_delete(self, name, w):
+        call(self.c, "DELETE", f"{self.path}/{name}")
+        w.expect("DELETED", name)
+        gone = exchange(self.c, "GET", f"{self.path}/{name}")
+        equal((gone[0], json.loads(gone[1])["reason"]), (404, "NotFound"), "get after delete")
+        contains(gone[1], f"\\\"{name}\\\" not found", "message")
+
+    def check_collection(self):
+        for i in range(2, 5):
+            self.make(i, "collection")
+        self.make(5, "other")
+        call(self.c, "DELETE", f"{self.path}?labelSelector=test%3Dcollection")
+        wait("an empty collection", lambda: call(
+            self.c, "GET", f"{self.path}?labelSelector=test%3Dcollection")["items"] == [])
+        left = call(self.c, "GET", f"{self.path}?labelSelector=test%3Dother")["items"]
+        equal(len(left), 1, "what deletecollection leaves")
+        call(self.c, "DELETE", f"{self.path}/{left[0]['metadata']['name']}")
+
+
+def test_every_kind(c):
+    found = resources(c)
+    subs = {}
+    for group, version, r in found:
+        plural, _, sub = r["name"].partition("/")
+        subs.setdefault((group, version, plural), set()).add(sub)
+    failed = []
+    n = 0
+    for group, version, r in found:
+        if "/" in r["name"] or not {"create", "get", "watch"} <= set(r["verbs"]) or r["kind"] in ELSEWHERE:
+            continue
+        n += 1
+        try:
+            Flow(c, group, version, r, subs[group, version, r["name"]]).run()
+        except AssertionError as e:
+            failed.append(f"{group}/{version} {r['kind']}: {e}")
+    true(not failed, "\n".join([f"{len(failed)} of {n} kinds:"] + failed))
+    true(n > 40, f"only {n} kinds")
