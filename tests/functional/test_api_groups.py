@@ -366,3 +366,90 @@ def test_every_kind(c):
             failed.append(f"{group}/{version} {r['kind']}: {e}")
     true(not failed, "\n".join([f"{len(failed)} of {n} kinds:"] + failed))
     true(n > 40, f"only {n} kinds")
+
+
+# ---- kubectl: columns, describe, explain ---------------------------------------------------------
+
+AGE = r"\d+s"
+# kind: (what is unlike BODIES, columns, the row's cells behind the name)
+ROWS = [
+    ("ingresses", "Ingress", {"spec": {"ingressClassName": "nginx", "tls": [{"hosts": ["a.example.com"]}], "rules": [
+        {"host": f"{h}.example.com"} for h in "abcd"]}}, "NAME CLASS HOSTS ADDRESS PORTS AGE",
+     ["nginx", r"a\.example\.com,b\.example\.com,c\.example\.com \+ 1 more\.\.\.", "", "80, 443", AGE]),
+    ("ingressclasses", "IngressClass", {"spec": {"controller": "example.com/c", "parameters": {
+        "apiGroup": "example.com", "kind": "Settings", "name": "s"}}}, "NAME CONTROLLER PARAMETERS AGE",
+     ["example.com/c", "Settings.example.com/s", AGE]),
+    ("networkpolicies", "NetworkPolicy", {"spec": {"podSelector": {"matchLabels": {"app": "x"}}}},
+     "NAME POD-SELECTOR AGE", ["app=x", AGE]),
+    ("servicecidrs", "ServiceCIDR", {}, "NAME CIDRS AGE", [r"10\.97\.1\.0/24", AGE]),
+    ("ipaddresses", "IPAddress", {}, "NAME PARENTREF", ["services/default/none"]),
+    ("leases", "Lease", {}, "NAME HOLDER AGE", ["me", AGE]),
+    ("storageclasses", "StorageClass", {"metadata": {"annotations": {
+        "storageclass.kubernetes.io/is-default-class": "true"}}},
+     "NAME PROVISIONER RECLAIMPOLICY VOLUMEBINDINGMODE ALLOWVOLUMEEXPANSION AGE",
+     ["example.com/none", "Delete", "Immediate", "false", AGE]),
+    ("csidrivers", "CSIDriver", {"spec": {"tokenRequests": [{"audience": "a"}, {"audience": "b"}]}},
+     "NAME ATTACHREQUIRED PODINFOONMOUNT STORAGECAPACITY TOKENREQUESTS REQUIRESREPUBLISH MODES AGE",
+     ["true", "false", "false", "a,b", "false", "Persistent", AGE]),
+    ("csinodes", "CSINode", {}, "NAME DRIVERS AGE", ["0", AGE]),
+    ("csistoragecapacities", "CSIStorageCapacity", {}, "NAME STORAGECLASSNAME CAPACITY", ["fast", "1Gi"]),
+    ("volumeattachments", "VolumeAttachment", {}, "NAME ATTACHER PV NODE ATTACHED AGE",
+     [r"csi\.example\.com", "pv1", "far", "false", AGE]),
+    ("runtimeclasses", "RuntimeClass", {}, "NAME HANDLER AGE", ["crun", AGE]),
+    ("mutatingwebhookconfigurations", "MutatingWebhookConfiguration", {}, "NAME WEBHOOKS AGE", ["1", AGE]),
+    ("validatingadmissionpolicies", "ValidatingAdmissionPolicy", {}, "NAME VALIDATIONS PARAMKIND AGE",
+     ["1", "<unset>", AGE]),
+    ("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", {"spec": {
+        "policyName": "p", "validationActions": ["Deny"], "paramRef": {
+            "name": "a", "namespace": "b", "parameterNotFoundAction": "Deny"}}},
+     "NAME POLICYNAME PARAMREF AGE", ["p", "b/a", AGE]),
+    ("flowschemas", "FlowSchema", {}, "NAME PRIORITYLEVEL MATCHINGPRECEDENCE DISTINGUISHERMETHOD AGE MISSINGPL",
+     ["exempt", "9000", "<none>", AGE, r"\?|False"]),
+    ("prioritylevelconfigurations", "PriorityLevelConfiguration", {"spec": {"type": "Limited", "limited": {
+        "limitResponse": {"type": "Queue", "queuing": {}}}}},
+     "NAME TYPE NOMINALCONCURRENCYSHARES QUEUES HANDSIZE QUEUELENGTHLIMIT AGE", ["Limited", "30", "64", "8", "50", AGE]),
+    ("apiservices", "APIService", {}, "NAME SERVICE AVAILABLE AGE", ["default/none", r".*", AGE]),
+]
+
+
+def test_columns(c):
+    found = {r["kind"]: (group, version, r) for group, version, r in resources(c) if "/" not in r["name"]}
+    for plural, kind, more, columns, cells in ROWS:
+        group, version, r = found[kind]
+        ns = "default" if r["namespaced"] else None
+        obj = body(kind, group, version, ns, 1, "columns")
+        obj["metadata"].update(more.get("metadata", {}))
+        obj.update({k: v for k, v in more.items() if k != "metadata"})
+        path = base(group, version) + (f"/namespaces/{ns}" if ns else "") + f"/{r['name']}"
+        call(c, "POST", path, obj, want=201)
+        for kubectl in kubectls():
+            c.kubectl_path = kubectl
+            out = c.kubectl("get", f"{plural}.{group}", "-l", "test=columns", "-o", "wide").stdout.splitlines()
+            equal(out[0].split(), columns.split(), f"columns of {kind}")
+            name = obj["metadata"]["name"] + (r" \(default\)" if kind == "StorageClass" else "")
+            row = r"\s+".join([name] + [f"({x})" for x in cells if x])
+            true(re.fullmatch(row, out[1].strip()), f"{kind}: {out[1]!r} is not {row!r}")
+        described = c.kubectl("describe", f"{plural}.{group}", obj["metadata"]["name"]).stdout
+        contains(described, f"Name:", kind)
+        call(c, "DELETE", f"{path}/{obj['metadata']['name']}")
+
+
+GROUPS = ["networking.k8s.io", "discovery.k8s.io", "coordination.k8s.io", "storage.k8s.io",
+          "node.k8s.io", "admissionregistration.k8s.io", "apiregistration.k8s.io", "flowcontrol.apiserver.k8s.io"]
+
+
+def test_explain(c):
+    """kubectl explain has a line about every field of these groups."""
+    for group in GROUPS:
+        document = call(c, "GET", f"/openapi/v3/apis/{group}/v1")
+        for name, schema in document["components"]["schemas"].items():
+            if group.split(".")[0] not in name.split("."):
+                continue
+            mute = [f for f, s in schema.get("properties", {}).items() if not s.get("description")]
+            equal(mute, [], f"fields of {name} without a description")
+            true(schema.get("description") or "properties" not in schema or name.endswith("List"),
+                 f"{name} without a description")
+    for kubectl in kubectls():
+        c.kubectl_path = kubectl
+        contains(c.kubectl("explain", "ingress.spec.tls.secretName").stdout, "kubernetes.io/tls")
+        contains(c.kubectl("explain", "networkpolicy.spec.egress.to.ipBlock").stdout, "must lie strictly inside it")
