@@ -224,6 +224,7 @@ STATUS = {
     "ResourceQuota": {"hard": {"pods": "10"}},
     "PersistentVolume": {"phase": "Available"},
     "CronJob": {"lastScheduleTime": "2026-01-02T03:04:05Z"},
+    "HorizontalPodAutoscaler": {"currentReplicas": 1, "desiredReplicas": 2},
 }
 
 
