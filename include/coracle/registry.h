@@ -32,7 +32,10 @@ struct write_options {
 	enum store_class storage;     /* default (0): STORE_DURABLE */
 	const char *precondition_uid; /* or NULL */
 	uint64_t precondition_rev;    /* 0: none */
-	const char *field_manager;    /* or NULL */
+	const char *field_manager;    /* whose the changed fields are; NULL: our own */
+	const char *tracked_as;	      /* subresource that managedFields shall name, or NULL */
+	bool managed_given;	      /* metadata.managedFields is what shall be stored */
+	bool force;		      /* apply only: take fields that others own */
 	/* delete only */
 	int64_t grace_seconds;	 /* -1: the object's own */
 	const char *propagation; /* "Background" "Foreground" "Orphan" or NULL */
@@ -59,6 +62,11 @@ int registry_create(struct registry *r, const struct kind *k, const char *ns, js
 int registry_update(struct registry *r, const struct kind *k, const char *subresource,
 		    const char *ns, const char *name, json_t *obj, const struct write_options *o,
 		    const struct object **ret, bool *ret_created, struct err *err) MUST_CHECK;
+/* Server-side apply of the configuration obj (borrowed) by o->field_manager; makes the object when
+ * it is absent. subresource: NULL or "status". A conflict is ERR_CONFLICT with its causes. */
+int registry_apply(struct registry *r, const struct kind *k, const char *subresource,
+		   const char *ns, const char *name, json_t *obj, const struct write_options *o,
+		   const struct object **ret, bool *ret_created, struct err *err) MUST_CHECK;
 /* *ret: the object (still there: graceful or finalizers) or its last state; *ret_gone says which.
  */
 int registry_delete(struct registry *r, const struct kind *k, const char *ns, const char *name,

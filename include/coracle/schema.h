@@ -229,6 +229,32 @@ json_t *patch_json(const json_t *obj, const json_t *patch, struct err *err); /* 
 json_t *patch_create_three_way(const struct message *m, const json_t *original,
 			       const json_t *modified, const json_t *current, struct err *err);
 
+/* ---- server-side apply ------------------------------------------------------------------ */
+
+/*
+ * Sets of fields in the form of FieldsV1; see field_set.c. Results are new references, never NULL;
+ * the arguments are left alone, and branches are shared: none of them may be changed afterwards.
+ */
+json_t *fields_of(const struct message *m, const json_t *obj);
+json_t *fields_union(const json_t *a, const json_t *b);
+json_t *fields_difference(const json_t *a, const json_t *b);
+json_t *fields_intersection(const json_t *a, const json_t *b);
+/* What is new or changed in now, and what of old is not there any more. */
+void fields_compare(const struct message *m, const json_t *old, const json_t *now, json_t **set,
+		    json_t **gone);
+/* The members as `.spec.ports[containerPort=80,protocol="TCP"].name`, sorted. */
+void fields_paths(const json_t *set, struct strv *ret);
+/* The object with the applied values in it; new. */
+json_t *fields_merge(const struct message *m, const json_t *live, const json_t *applied);
+/* Removes from obj what is in the set last and not in kept. */
+void fields_prune(const struct message *m, json_t *obj, const json_t *last, const json_t *kept);
+/* Adds what makes an applied configuration ambiguous: items without or with the same keys. */
+void fields_check(const struct message *m, const json_t *applied, struct strv *problems);
+/* "k:{...}" or "v:..." of an item of the list f; caller frees. */
+char *field_item_key(const struct field *f, const json_t *item);
+/* The path with one step of a set behind it, as upstream writes it; caller frees. */
+char *field_path(const char *path, const char *key);
+
 /* ---- selectors -------------------------------------------------------------------------- */
 
 struct label_selector; /* a conjunction of requirements */

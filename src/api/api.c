@@ -19,6 +19,7 @@ static void call_free(void *p)
 	free(c->selected);
 	strv_done(&c->warnings);
 	free(c->next_token);
+	free(c->manager);
 	free(c);
 }
 

@@ -184,6 +184,61 @@ int call_dry_run(struct call *c, bool *ret, struct err *err)
 	return rc;
 }
 
+#define MANAGER_MAX 128
+
+static int manager_invalid(const struct call *c, const char *reason, const char *text,
+			   struct err *err)
+{
+	const char *kind = streq(c->verb, "patch")    ? "PatchOptions"
+			   : streq(c->verb, "update") ? "UpdateOptions"
+						      : "CreateOptions";
+	int rc = err_set(err, ERR_INVALID, "%s.meta.k8s.io \"\" is invalid: fieldManager: %s", kind,
+			 text);
+
+	err_about(err, kind, "meta.k8s.io", NULL);
+	err_cause_add(err, reason, "fieldManager", "%s", text);
+	return rc;
+}
+
+/* What a program calls itself, "kubectl/v1.33.0 (linux/amd64) ..." up to the slash. */
+static char *agent_name(const struct call *c)
+{
+	const char *agent = http_header(c->req, "User-Agent");
+	size_t n = agent ? strcspn(agent, "/") : 0;
+	char *name = xstrndup(agent ? agent : "", n < MANAGER_MAX ? n : MANAGER_MAX);
+
+	for (char *p = name; *p; p++)
+		*p = *p >= ' ' && *p < 0x7f ? *p : '_';
+	if (*name)
+		return name;
+	free(name);
+	return xstrdup("unknown");
+}
+
+int call_manager(struct call *c, const char **ret, struct err *err)
+{
+	free(c->manager);
+	c->manager = http_param(c->req, "fieldManager");
+	if (str_empty(c->manager)) {
+		free(c->manager);
+		c->manager = agent_name(c);
+	}
+	*ret = c->manager;
+	if (strlen(c->manager) > MANAGER_MAX)
+		return manager_invalid(c, "FieldValueTooLong",
+				       "Too long: may not be more than 128 bytes", err);
+	for (const char *p = c->manager; *p; p++) {
+		auto_free char *text = NULL;
+
+		if ((unsigned char)*p >= ' ' && *p != 0x7f)
+			continue;
+		text = xasprintf("Invalid value: \"%s\": should only contain printable characters",
+				 c->manager);
+		return manager_invalid(c, "FieldValueInvalid", text, err);
+	}
+	return 0;
+}
+
 /* ---- DeleteOptions ----------------------------------------------------------------------- */
 
 static json_t *delete_body(struct call *c, struct err *err)

@@ -98,6 +98,7 @@ struct call {
 	char *selected; /* name that the field selector wants, or NULL */
 	struct accept accept;
 	struct strv warnings; /* Warning headers */
+	char *manager;	      /* see call_manager() */
 	char *next_token;     /* Status.metadata.continue of an error answer, or NULL */
 	mono_t since;
 	/* For work that goes on behind the handler. */
@@ -153,6 +154,8 @@ struct delete_options {
 	char *propagation;
 };
 int call_dry_run(struct call *c, bool *ret, struct err *err) MUST_CHECK;
+/* Whose the changed fields will be: fieldManager, or what User-Agent names; lives as the call. */
+int call_manager(struct call *c, const char **ret, struct err *err) MUST_CHECK;
 int call_delete_options(struct call *c, json_t *body /* borrowed or NULL */,
 			struct delete_options *ret, struct err *err) MUST_CHECK;
 void delete_options_done(struct delete_options *o);

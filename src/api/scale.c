@@ -145,12 +145,14 @@ static int check_scale(const json_t *scale, struct err *err)
 static void scale_store(struct call *c, const json_t *scale)
 {
 	auto_err err = {0};
-	struct write_options options = {.done = scale_done, .done_arg = c, .grace_seconds = -1};
+	struct write_options options = {
+		.done = scale_done, .done_arg = c, .grace_seconds = -1, .tracked_as = "scale"};
 	const struct object *o = call_object(c, &err), *stored;
 	const char *rev = json_str(scale, "metadata.resourceVersion", "");
 	bool created;
 
-	if (!o || check_scale(scale, &err) < 0 || call_dry_run(c, &options.dry_run, &err) < 0) {
+	if (!o || check_scale(scale, &err) < 0 || call_dry_run(c, &options.dry_run, &err) < 0 ||
+	    call_manager(c, &options.field_manager, &err) < 0) {
 		call_reply_err(c, &err);
 		return;
 	}

@@ -76,8 +76,13 @@ static void finish_write(struct call *c, const struct write_options *o, int code
 
 static int options_parse(struct call *c, struct write_options *o, struct err *err)
 {
+	int rc;
+
 	*o = write_options_for(c);
-	return call_dry_run(c, &o->dry_run, err);
+	rc = call_dry_run(c, &o->dry_run, err);
+	if (rc == 0)
+		rc = call_manager(c, &o->field_manager, err);
+	return rc;
 }
 
 static json_t *object_body(struct call *c, struct err *err)

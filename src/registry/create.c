@@ -99,6 +99,8 @@ static int prepare(struct registry *r, const struct kind *k, const char *ns, jso
 	if (rc < 0)
 		return rc;
 	schema_default(k, obj, NULL);
+	if (!o->managed_given)
+		managed_note(k, NULL, obj, NULL, o->field_manager);
 	return schema_validate(k, obj, NULL, err);
 }
 

@@ -5,6 +5,8 @@
  *   registry.c   lifetime, what must always exist, status writes
  *   fail.c       errors in Kubernetes' words
  *   create.c update.c delete.c   the three verbs
+ *   managed.c    who set which field
+ *   apply.c      server-side apply
  *   view.c       versions of a kind that are stored as another version
  *   admit.c      namespaces and pods: what may come in, what is filled in
  *   service.c    cluster addresses and node ports
@@ -80,6 +82,26 @@ int view_update(struct registry *r, const struct kind *k, const char *subresourc
 int view_delete(struct registry *r, const struct kind *k, const char *ns, const char *name,
 		const struct write_options *o, const struct object **ret, bool *ret_gone,
 		struct err *err) MUST_CHECK;
+
+/* ---- managed.c: entries of metadata.managedFields ---------------------------------------- */
+
+/* After defaults: notes what the write changes in obj, whose managedFields may be the client's. old
+ * NULL on create. manager NULL: ourselves. */
+void managed_note(const struct kind *k, const json_t *old, json_t *obj, const char *subresource,
+		  const char *manager);
+/* New array: those of obj when they can be read, else those of old. */
+json_t *managed_start(const json_t *old, const json_t *obj);
+bool managed_is(const json_t *entry, const char *manager, const char *operation,
+		const char *subresource);
+const json_t *managed_set(const json_t *entry);
+json_t *managed_entry(const struct kind *k, const char *manager, const char *operation,
+		      const char *subresource, const json_t *set);
+/* New array: the entries without these fields, those left empty are gone. */
+json_t *managed_without(const json_t *entries, const json_t *set);
+/* New set without what nobody owns. */
+json_t *managed_strip(const struct kind *k, const char *subresource, const json_t *set);
+/* Puts the entries into obj, in upstream's order, not too many. */
+void managed_store(json_t *obj, json_t *entries);
 
 /* ---- admit.c ---------------------------------------------------------------------------- */
 

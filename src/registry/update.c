@@ -112,12 +112,6 @@ static int take_main(json_t *obj, const struct object *old, const json_t *given 
 		if (!json_object_get(meta, kept[i]))
 			take(meta, was_meta, kept[i]);
 	take(meta, was_meta, "generation");
-	/* Owners of applied fields stay unless the writer says otherwise; an empty list resets
-	 * them. */
-	if (!json_object_get(meta, "managedFields"))
-		take(meta, was_meta, "managedFields");
-	else if (json_len(meta, "managedFields") == 0)
-		json_object_del(meta, "managedFields");
 	json_object_del(meta, "selfLink");
 	if (old->kind->has_status)
 		take(obj, was, "status");
@@ -187,12 +181,13 @@ static const struct part {
 	/* obj: a copy of old, or for the main resource of what was given. */
 	int (*take)(json_t *obj, const struct object *old, const json_t *given, struct err *err);
 	bool validate;
+	bool tracked; /* in managedFields */
 } parts[] = {
-	{NULL, take_main, true},
-	{"status", take_status, true},
-	{"finalize", take_finalize, true},
-	{"binding", take_binding, false},
-	{"ephemeralcontainers", take_ephemeral, true},
+	{NULL, take_main, true, true},
+	{"status", take_status, true, true},
+	{"finalize", take_finalize, true, false},
+	{"binding", take_binding, false, false},
+	{"ephemeralcontainers", take_ephemeral, true, true},
 };
 
 static const struct part *part_find(const char *subresource)
@@ -257,6 +252,12 @@ static int update_existing(struct registry *r, const struct part *part, const st
 	json_put_str(obj, "apiVersion", kind_api_version(k, version));
 	json_put_str(obj, "kind", k->kind);
 	schema_default(k, obj, was);
+	if (o->managed_given)
+		take(json_object_get(obj, "metadata"), json_object_get(given, "metadata"),
+		     "managedFields");
+	else if (part->tracked)
+		managed_note(k, was, obj, o->tracked_as ? o->tracked_as : part->subresource,
+			     o->field_manager);
 	if (part->validate)
 		rc = schema_validate(k, obj, was, err);
 	if (rc == 0 && k == &kind_service)

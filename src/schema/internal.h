@@ -141,4 +141,11 @@ void clusterrole_validate(const json_t *obj, const json_t *old, struct err *err)
 void rolebinding_validate(const json_t *obj, const json_t *old, struct err *err);
 void clusterrolebinding_validate(const json_t *obj, const json_t *old, struct err *err);
 
+/* ---- fields as server-side apply sees them (field_set.c) --------------------------------- */
+
+/* Owned and replaced as one; so is what no table describes (f NULL). */
+bool field_is_atomic(const struct field *f);
+/* The member of m, NULL when there is none. */
+const struct field *field_below(const struct message *m, const char *name);
+
 #endif

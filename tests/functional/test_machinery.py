@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import threading
 import time
 import urllib.parse
 
-from lib import Cluster, contains, equal, true, wait
+from lib import Cluster, contains, equal, kubectls, true, wait
 
 NS = "/api/v1/namespaces/default"
 CMS = NS + "/configmaps"
@@ -227,6 +228,160 @@ def test_pages_show_one_state(c):
     too_new = ask(c, "GET", CMS, resourceVersion="99999999").json
     equal(too_new["details"]["causes"][0]["reason"], "ResourceVersionTooLarge")
     equal(ask(c, "DELETE", CMS, labelSelector="page").code, 200)
+
+
+# ---- fields and their owners
+
+
+def entries(obj):
+    """{(manager, operation, subresource): fields} of an object."""
+    return {(e["manager"], e["operation"], e.get("subresource", "")): e["fieldsV1"]
+            for e in obj["metadata"].get("managedFields", [])}
+
+
+def put_map(cluster, manager, want=200, name="fields", force=None, dry=None, meta=None, **data):
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta or {}, "data": data}
+    query = {"fieldManager": manager}
+    if force:
+        query["force"] = "true"
+    if dry:
+        query["dryRun"] = "All"
+    return ask(cluster, "PATCH", f"{CMS}/{name}", body, APPLY, want=want, **query).json
+
+
+def test_apply_owners_and_conflicts(c):
+    path = CMS + "/fields"
+    equal(entries(put_map(c, "me", 201, a="1", b="1")), {("me", "Apply", ""): {"f:data": {"f:a": {}, "f:b": {}}}})
+    before = ask(c, "GET", path).json
+    equal(put_map(c, "me", a="1", b="1"), before, "applying twice changes nothing")
+    equal(entries(put_map(c, "you", 200, b="1"))[("you", "Apply", "")], {"f:data": {"f:b": {}}}, "shared field")
+    clash = put_map(c, "them", 409, a="2", b="2", c="2")
+    equal(clash["message"], 'Apply failed with 3 conflicts: conflicts with "me":\n- .data.a\n- .data.b\n'
+                            'conflicts with "you":\n- .data.b')
+    equal(clash["details"]["causes"][0],
+          {"reason": "FieldManagerConflict", "message": 'conflict with "me"', "field": ".data.a"})
+    dry = put_map(c, "them", force=True, dry=True, a="2")
+    equal(dry["data"]["a"], "2")
+    equal(ask(c, "GET", path).json["data"]["a"], "1", "a dry run stores nothing")
+    forced = put_map(c, "them", force=True, a="2")
+    equal(entries(forced)[("me", "Apply", "")], {"f:data": {"f:b": {}}}, "taken by force")
+    put_map(c, "me")
+    equal(ask(c, "GET", path).json["data"], {"a": "2", "b": "1"}, "b is still yours")
+    put_map(c, "you")
+    equal(ask(c, "GET", path).json["data"], {"a": "2"})
+    # Updates are noted under the client's name.
+    ask(c, "PATCH", path, {"data": {"u": "1"}}, MERGE, want=200, fieldManager="editor")
+    obj = ask(c, "GET", path).json
+    equal(entries(obj)[("editor", "Update", "")], {"f:data": {"f:u": {}}})
+    clash = put_map(c, "me", 409, u="2")
+    equal(clash["message"], 'Apply failed with 1 conflict: conflict with "editor" using v1: .data.u')
+    put_map(c, "me", u="1")
+    obj["data"]["u"] = "3"
+    del obj["metadata"]["resourceVersion"], obj["metadata"]["managedFields"]
+    ask(c, "PUT", path, obj, want=200, fieldManager="other")
+    now = entries(ask(c, "GET", path).json)
+    equal(now[("other", "Update", "")], {"f:data": {"f:u": {}}})
+    true(("me", "Apply", "") not in now and ("editor", "Update", "") not in now, "a changed value is its last writer's")
+    # Tracking can be reset; the next apply takes what is there for older than itself.
+    reset = ask(c, "PATCH", path, {"metadata": {"managedFields": [{}]}}, MERGE, want=200).json
+    equal(reset["metadata"].get("managedFields"), None)
+    again = entries(put_map(c, "me", u="3"))
+    equal(again[("before-first-apply", "Update", "")]["f:data"], {".": {}, "f:a": {}, "f:u": {}})
+    equal(again[("me", "Apply", "")], {"f:data": {"f:u": {}}})
+    for i in range(13):
+        ask(c, "PATCH", path, {"data": {f"k{i}": "1"}}, MERGE, want=200, fieldManager=f"m{i}")
+    now = entries(ask(c, "GET", path).json)
+    equal(sum(op == "Update" for _, op, _ in now), 10, "entries of updates")
+    true(("ancient-changes", "Update", "") in now, "the oldest are merged")
+    equal(ask(c, "PATCH", path, {"apiVersion": "v1", "kind": "ConfigMap"}, APPLY).code, 422, "no manager")
+    equal(ask(c, "PATCH", path, {"data": {}}, MERGE, fieldManager="x" * 129).code, 422)
+    equal(put_map(c, "me", 400, meta={"managedFields": [{"manager": "x"}]})["message"], "metadata.managedFields must be nil")
+    equal(put_map(c, "me", 409, name="absent", meta={"uid": "x"})["reason"], "Conflict")
+    ask(c, "DELETE", path, want=200)
+
+
+def test_status_and_scale_owners(c):
+    deploys = "/apis/apps/v1/namespaces/default/deployments"
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "owned"},
+            "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "owned"}},
+                     "template": {"metadata": {"labels": {"app": "owned"}},
+                                  "spec": {"containers": [{"name": "c", "image": "none:1"}]}}}}
+    ask(c, "PATCH", deploys + "/owned", body, APPLY, want=201, fieldManager="me")
+    ask(c, "PATCH", deploys + "/owned/scale", {"spec": {"replicas": 0}}, MERGE, want=200, fieldManager="scaler")
+    ask(c, "PATCH", deploys + "/owned/scale", {"spec": {"replicas": 1}}, MERGE, want=200, fieldManager="scaler")
+    status = {"apiVersion": "apps/v1", "kind": "Deployment",
+              "status": {"conditions": [{"type": "Mine", "status": "True"}]}}
+    ask(c, "PATCH", deploys + "/owned/status", status, APPLY, want=200, fieldManager="me")
+    obj = ask(c, "GET", deploys + "/owned").json
+    owners = entries(obj)
+    equal(owners[("scaler", "Update", "scale")], {"f:spec": {"f:replicas": {}}})
+    equal(owners[("me", "Apply", "status")],
+          {"f:status": {"f:conditions": {'k:{"type":"Mine"}': {".": {}, "f:type": {}, "f:status": {}}}}})
+    true("f:replicas" not in owners[("me", "Apply", "")]["f:spec"], "replicas are the scaler's")
+    clash = ask(c, "PATCH", deploys + "/owned", body, APPLY, want=409, fieldManager="me").json
+    contains(clash["message"], 'conflict with "scaler" with subresource "scale" using apps/v1: .spec.replicas')
+    bad = {**body, "spec": {**body["spec"], "replicass": 1}}
+    equal(ask(c, "PATCH", deploys + "/owned", bad, APPLY, want=500, fieldManager="me").json["message"],
+          "failed to create typed patch object (default/owned; apps/v1, Kind=Deployment): .spec.replicass: "
+          "field not declared in schema")
+    del body["spec"]["replicas"]
+    equal(ask(c, "PATCH", deploys + "/owned", body, APPLY, want=200, fieldManager="me").json["spec"]["replicas"], 1)
+    ask(c, "DELETE", deploys + "/owned", want=200)
+
+
+def test_kubectl_server_side(c):
+    path = f"{c.disk}/ssa.yaml"
+
+    def manifest(replicas, ports):
+        labels = {"app": "ssa"}
+        with open(path, "w") as f:
+            json.dump({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "ssa", "labels": labels},
+                       "spec": {**({} if replicas is None else {"replicas": replicas}),
+                                "selector": {"matchLabels": labels},
+                                "template": {"metadata": {"labels": labels},
+                                             "spec": {"containers": [{"name": "c", "image": "none:1",
+                                                                      "ports": ports}]}}}}, f)
+
+    tcp, udp = {"containerPort": 53, "name": "t"}, {"containerPort": 53, "name": "u", "protocol": "UDP"}
+    for kubectl in kubectls():
+        c.kubectl_path = kubectl
+        k = lambda *a, **kw: c.kubectl(*a, **kw)
+        ssa = lambda *a, **kw: k("apply", "--server-side", "-f", path, *a, **kw)
+        manifest(0, [tcp, udp])
+        equal(ssa().stdout, "deployment.apps/ssa serverside-applied\n")
+        k("scale", "deployment/ssa", "--replicas=1")
+        p = ssa(check=False)
+        equal(p.returncode, 1, "conflict")
+        contains(p.stderr, f'Apply failed with 1 conflict: conflict with "{os.path.basename(kubectl)}" with '
+                           'subresource "scale" using apps/v1: .spec.replicas')
+        contains(p.stderr, "--force-conflicts")
+        ssa("--force-conflicts")
+        equal(k("get", "deployment", "ssa", "-o", "jsonpath={.spec.replicas}").stdout, "0")
+        manifest(None, [udp])
+        diff = k("diff", "--server-side", "-f", path, check=False)
+        equal(diff.returncode, 1, "diff")
+        contains(diff.stdout, "-  replicas: 0")
+        ssa()
+        got = json.loads(k("get", "deployment", "ssa", "-o", "json", "--show-managed-fields").stdout)
+        equal(got["spec"]["replicas"], 1, "what is not applied any more falls back to its default")
+        equal([p["protocol"] for p in got["spec"]["template"]["spec"]["containers"][0]["ports"]], ["UDP"])
+        true(got["metadata"]["managedFields"], "--show-managed-fields")
+        k("delete", "deployment", "ssa")
+        # From client-side apply to server-side apply and back.
+        manifest(0, [tcp])
+        k("apply", "-f", path)
+        manifest(2, [tcp])
+        equal(ssa().stdout, "deployment.apps/ssa serverside-applied\n", "no conflict with oneself")
+        contains(k("apply", "view-last-applied", "deployment/ssa").stdout, "replicas: 2")
+        owners = entries(json.loads(k("get", "deployment", "ssa", "-o", "json", "--show-managed-fields").stdout))
+        true(("kubectl", "Apply", "") in owners and "f:spec" not in owners.get(
+            ("kubectl-client-side-apply", "Update", ""), {}), f"owners after the change: {sorted(owners)}")
+        contains(k("apply", "-f", path).stdout, "deployment.apps/ssa")
+        k("delete", "deployment", "ssa")
+    wait("no pods", lambda: not c.get("pods"))
+
+
+# ---- many objects, many watchers
 
 
 PACE = """

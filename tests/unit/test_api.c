@@ -644,9 +644,8 @@ static void test_apply(void **state)
 			  "\"ConfigMap\",\"data\":{\"two\":\"4\",\"own\":\"5\"}}";
 
 	expect(f, 409, patch(f, other, type, two));
-	assert_string_equal(
-		json_str(f->json, "message", ""),
-		"Apply failed with 1 conflict: conflict with \"me\" using v1: .data.two");
+	assert_string_equal(json_str(f->json, "message", ""),
+			    "Apply failed with 1 conflict: conflict with \"me\": .data.two");
 	assert_string_equal(
 		json_str(json_array_get(json_at(f->json, "details.causes"), 0), "reason", ""),
 		"FieldManagerConflict");

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * metadata.managedFields: who set which field (upstream: apimachinery's managedfields and
+ * structured-merge-diff's updater). Writes of API clients are noted when an object is made, and
+ * from then on. What our own controllers make is not: that would double the size of every pod; such
+ * an object is tracked from its first apply on, with all that is there as `before-first-apply`,
+ * which is how upstream treats objects without entries. Status written by our controllers is never
+ * noted.
+ */
+#include "internal.h"
+
+#define UPDATE_ENTRIES_MAX 10
+#define OWN_MANAGER "coracled"
+
+/* ---- entries ----------------------------------------------------------------------------- */
+
+bool managed_is(const json_t *entry, const char *manager, const char *operation,
+		const char *subresource)
+{
+	return streq(json_str(entry, "manager", ""), manager) &&
+	       streq(json_str(entry, "operation", ""), operation) &&
+	       streq(json_str(entry, "subresource", ""), subresource ? subresource : "");
+}
+
+const json_t *managed_set(const json_t *entry)
+{
+	return json_object_get(entry, "fieldsV1");
+}
+
+static bool is_valid(const json_t *entry)
+{
+	const char *operation = json_str(entry, "operation", "");
+
+	return (streq(operation, "Apply") || streq(operation, "Update")) &&
+	       streq(json_str(entry, "fieldsType", ""), "FieldsV1") &&
+	       json_is_object(managed_set(entry)) && *json_str(entry, "apiVersion", "");
+}
+
+json_t *managed_entry(const struct kind *k, const char *manager, const char *operation,
+		      const char *subresource, const json_t *set)
+{
+	char version[API_VERSION_MAX];
+	json_t *e = json_object();
+
+	json_put_str(e, "manager", manager);
+	json_put_str(e, "operation", operation);
+	json_put_str(e, "apiVersion", kind_api_version(k, version));
+	json_put_time(e, "time", time(NULL));
+	json_put_str(e, "fieldsType", "FieldsV1");
+	json_put(e, "fieldsV1", json_incref((json_t *)(uintptr_t)set));
+	if (subresource)
+		json_put_str(e, "subresource", subresource);
+	return e;
+}
+
+/* New array of the entries below metadata; empty when one of them cannot be read. */
+static json_t *entries_of(const json_t *obj)
+{
+	json_t *list = json_array(), *e;
+	size_t i;
+
+	json_array_foreach(json_at(obj, "metadata.managedFields"), i, e)
+	{
+		if (!is_valid(e)) {
+			json_array_clear(list);
+			return list;
+		}
+		json_array_append(list, e);
+	}
+	return list;
+}
+
+/* [{}] is how a client asks to forget all; [] is what one sends that does not know the field. */
+static bool is_reset(const json_t *obj)
+{
+	const json_t *list = json_at(obj, "metadata.managedFields");
+
+	return json_array_size(list) == 1 && json_is_object(json_array_get(list, 0)) &&
+	       json_object_size(json_array_get(list, 0)) == 0;
+}
+
+json_t *managed_start(const json_t *old, const json_t *obj)
+{
+	json_t *given = entries_of(obj);
+
+	if (is_reset(obj) || json_array_size(given) || !old)
+		return given;
+	json_decref(given);
+	return entries_of(old);
+}
+
+static int entry_order(const void *a, const void *b)
+{
+	static const char *const by[] = {"operation", "time", "manager", "apiVersion",
+					 "subresource"};
+	const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(by); i++)
+		r = strcmp(json_str(x, by[i], ""), json_str(y, by[i], ""));
+	return r;
+}
+
+static json_t *sorted(const json_t *entries)
+{
+	size_t n = json_array_size(entries);
+	json_t **v auto_free = xcalloc(n + 1, sizeof(*v)), *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		v[i] = json_array_get(entries, i);
+	qsort(v, n, sizeof(*v), entry_order);
+	for (size_t i = 0; i < n; i++)
+		json_array_append(list, v[i]);
+	return list;
+}
+
+/* The updates of long ago share one entry, so that many managers do not swell an object. */
+static void cap(json_t *entries)
+{
+	const char *const ancient = "ancient-changes";
+	size_t i, updates = 0, oldest, bucket;
+	json_t *e;
+
+	json_array_foreach(entries, i, e) updates += streq(json_str(e, "operation", ""), "Update");
+	for (; updates > UPDATE_ENTRIES_MAX; updates--) {
+		oldest = bucket = json_array_size(entries);
+		json_array_foreach(entries, i, e)
+		{
+			if (managed_is(e, ancient, "Update", NULL))
+				bucket = i;
+			else if (streq(json_str(e, "operation", ""), "Update") && i < oldest)
+				oldest = i; /* sorted by time */
+		}
+		e = json_copy(json_array_get(entries, oldest));
+		if (bucket < json_array_size(entries))
+			json_object_set_new(
+				e, "fieldsV1",
+				fields_union(managed_set(e),
+					     managed_set(json_array_get(entries, bucket))));
+		else
+			updates++; /* the bucket is an entry, too: one more has to go into it */
+		json_put_str(e, "manager", ancient);
+		json_object_del(e, "subresource");
+		json_array_set_new(entries, oldest, e);
+		if (bucket < json_array_size(entries))
+			json_array_remove(entries, bucket);
+	}
+}
+
+void managed_store(json_t *obj, json_t *entries)
+{
+	json_auto_t *list = sorted(entries);
+
+	cap(list);
+	if (json_array_size(list))
+		json_put(obj, "metadata.managedFields", json_incref(list));
+	else
+		json_drop(obj, "metadata.managedFields");
+}
+
+/* ---- sets -------------------------------------------------------------------------------- */
+
+json_t *managed_strip(const struct kind *k, const char *subresource, const json_t *set)
+{
+	static const char never[] =
+		"{\"f:apiVersion\":{},\"f:kind\":{},\"f:metadata\":{\".\":{},\"f:name\":{},"
+		"\"f:namespace\":{},\"f:creationTimestamp\":{},\"f:selfLink\":{},\"f:uid\":{},"
+		"\"f:generation\":{},\"f:managedFields\":{},\"f:resourceVersion\":{}}}";
+	static json_t *parsed;
+
+	if (!parsed)
+		parsed = json_parse(never, strlen(never), NULL);
+	json_t *left = fields_difference(set, parsed);
+
+	/* Status belongs to its subresource. */
+	if (k->has_status && !subresource)
+		json_object_del(left, "f:status");
+	return left;
+}
+
+json_t *managed_without(const json_t *entries, const json_t *set)
+{
+	json_t *list = json_array(), *e;
+	size_t i;
+
+	json_array_foreach(entries, i, e)
+	{
+		json_auto_t *left = fields_difference(managed_set(e), set);
+
+		if (json_object_size(left) == 0)
+			continue;
+		if (json_equal(left, managed_set(e))) {
+			json_array_append(list, e);
+			continue;
+		}
+		json_t *copy = json_copy(e);
+
+		json_object_set(copy, "fieldsV1", left);
+		json_array_append_new(list, copy);
+	}
+	return list;
+}
+
+/* What the writer set is his now, besides what he had. */
+static void add_own(const struct kind *k, json_t *entries, const char *manager,
+		    const char *subresource, const json_t *set)
+{
+	char version[API_VERSION_MAX];
+	json_t *e;
+	size_t i;
+
+	kind_api_version(k, version);
+	json_array_foreach(entries, i, e)
+	{
+		if (!managed_is(e, manager, "Update", subresource) ||
+		    !streq(json_str(e, "apiVersion", ""), version))
+			continue;
+		json_auto_t *all = fields_union(managed_set(e), set);
+
+		json_array_set_new(entries, i,
+				   managed_entry(k, manager, "Update", subresource, all));
+		return;
+	}
+	json_array_append_new(entries, managed_entry(k, manager, "Update", subresource, set));
+}
+
+void managed_note(const struct kind *k, const json_t *old, json_t *obj, const char *subresource,
+		  const char *manager)
+{
+	json_auto_t *entries = managed_start(old, obj), *left = NULL;
+	json_auto_t *nothing = json_object(), *all = NULL, *all_gone = NULL;
+	json_auto_t *set = NULL, *gone = NULL;
+
+	json_drop(obj, "metadata.managedFields");
+	if (!json_array_size(entries) && (old || !manager))
+		return;
+	fields_compare(k->message, old ? old : nothing, obj, &all, &all_gone);
+	set = managed_strip(k, subresource, all);
+	gone = managed_strip(k, subresource, all_gone);
+	json_auto_t *lost = fields_union(set, gone);
+
+	left = managed_without(entries, lost);
+	if (json_object_size(set))
+		add_own(k, left, manager ? manager : OWN_MANAGER, subresource, set);
+	managed_store(obj, left);
+}
