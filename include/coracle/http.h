@@ -161,6 +161,9 @@ struct spdy_ops {
 /* Takes the stream. client: we open streams (odd ids), else the peer does. */
 struct spdy *spdy_new(struct loop *loop, struct stream *s, bool client, const struct spdy_ops *ops,
 		      void *arg);
+/* Same on the server's side of a WebSocket, whose binary messages are cut anywhere. */
+struct spdy *spdy_new_tunnelled(struct loop *loop, struct stream *s, const struct spdy_ops *ops,
+				void *arg);
 struct spdy_stream *spdy_open(struct spdy *s, const char *const *headers); /* client side */
 void spdy_stream_set_data(struct spdy_stream *st, void *data);
 void *spdy_stream_data(const struct spdy_stream *st);

@@ -36,7 +36,11 @@ struct spdy_stream {
 
 struct spdy {
 	struct loop *loop;
+	/* The connection; or the WebSocket whose messages, put together, are the byte stream. */
 	struct stream *stream;
+	struct ws *ws;
+	struct strbuf in; /* of the WebSocket, taken up to in_at */
+	size_t in_at;
 	struct spdy_ops ops;
 	void *arg;
 	bool client;
@@ -65,6 +69,7 @@ static void session_free(void *p)
 
 	spdy_unpacker_free(s->unpacker);
 	spdy_packer_free(s->packer);
+	strbuf_done(&s->in);
 	free(s);
 }
 
@@ -83,7 +88,10 @@ static void session_retire(struct spdy *s, bool drain, const char *why)
 {
 	s->closed = true;
 	work_cancel(&s->more);
-	stream_close(s->stream, drain, why);
+	if (s->ws)
+		ws_close(s->ws, WS_NORMAL, why);
+	else
+		stream_close(s->stream, drain, why);
 	list_foreach (&s->streams, st, struct spdy_stream, node)
 		stream_retire(st);
 	loop_free_later(s->loop, session_free, s);
@@ -117,6 +125,47 @@ static struct spdy_stream *stream_find(struct spdy *s, uint32_t id)
 	return NULL;
 }
 
+/* ---- the byte stream --------------------------------------------------------------------- */
+
+static void put(struct spdy *s, const void *head, size_t head_len, const void *body, size_t len)
+{
+	struct iovec parts[] = {{(void *)(uintptr_t)head, head_len},
+				{(void *)(uintptr_t)body, len}};
+
+	if (s->ws) {
+		ws_send(s->ws, false, parts, 2);
+		return;
+	}
+	stream_write(s->stream, head, head_len);
+	stream_write(s->stream, body, len);
+}
+
+static size_t out_len(const struct spdy *s)
+{
+	return s->ws ? ws_backlog(s->ws) : stream_out_len(s->stream);
+}
+
+static const char *in_peek(struct spdy *s, size_t *len)
+{
+	if (!s->ws)
+		return stream_peek(s->stream, len);
+	*len = s->in.len - s->in_at;
+	return *len ? s->in.s + s->in_at : "";
+}
+
+static void in_consume(struct spdy *s, size_t len)
+{
+	if (!s->ws) {
+		stream_consume(s->stream, len);
+		return;
+	}
+	s->in_at += len;
+	if (s->in_at < s->in.len)
+		return;
+	strbuf_reset(&s->in);
+	s->in_at = 0;
+}
+
 /* ---- output ------------------------------------------------------------------------------ */
 
 static void put_u32(unsigned char *p, uint32_t v)
@@ -139,8 +188,7 @@ static void send_control(struct spdy *s, enum frame_type type, const void *body,
 	unsigned char head[8] = {0x80, 3, 0, (unsigned char)type};
 
 	put_u32(head + 4, (uint32_t)len & 0xffffff);
-	stream_write(s->stream, head, sizeof(head));
-	stream_write(s->stream, body, len);
+	put(s, head, sizeof(head), body, len);
 }
 
 static void send_rst(struct spdy *s, uint32_t id, enum rst_status status)
@@ -181,9 +229,7 @@ static void send_data(struct spdy_stream *st, const void *data, size_t len, bool
 	put_u32(head, st->id);
 	put_u32(head + 4, (uint32_t)len);
 	head[4] = fin ? FLAG_FIN : 0;
-	stream_write(st->session->stream, head, sizeof(head));
-	if (len)
-		stream_write(st->session->stream, data, len);
+	put(st->session, head, sizeof(head), data, len);
 }
 
 /* ---- input ------------------------------------------------------------------------------- */
@@ -328,7 +374,7 @@ static bool step_control(struct spdy *s, const char *data, size_t len, uint32_t 
 	auto_free char *body = xmalloc(frame_len + 1);
 
 	memcpy(body, data + 8, frame_len);
-	stream_consume(s->stream, 8 + frame_len);
+	in_consume(s, 8 + frame_len);
 	take_control(s, type, flags, body, frame_len);
 	return true;
 }
@@ -355,7 +401,7 @@ static bool step_data(struct spdy *s, const char *data, size_t len)
 		s->ops.on_data(s->arg, st, data, n);
 	if (s->closed)
 		return false;
-	stream_consume(s->stream, n);
+	in_consume(s, n);
 	if (s->data_left == 0)
 		data_done(s);
 	return true;
@@ -364,7 +410,7 @@ static bool step_data(struct spdy *s, const char *data, size_t len)
 static bool session_step(struct spdy *s)
 {
 	size_t len;
-	const char *data = stream_peek(s->stream, &len);
+	const char *data = in_peek(s, &len);
 
 	if (s->data_left)
 		return step_data(s, data, len);
@@ -377,7 +423,7 @@ static bool session_step(struct spdy *s)
 	s->data_id = get_u32(data) & 0x7fffffff;
 	s->data_fin = data[4] & FLAG_FIN;
 	s->data_left = frame_len;
-	stream_consume(s->stream, 8);
+	in_consume(s, 8);
 	if (frame_len == 0)
 		data_done(s);
 	return true;
@@ -387,9 +433,12 @@ static void session_input(void *arg)
 {
 	struct spdy *s = arg;
 
-	while (!s->closed && !s->paused && stream_out_len(s->stream) < OUTPUT_MAX)
+	while (!s->closed && !s->paused && out_len(s) < OUTPUT_MAX)
 		if (!session_step(s))
-			return;
+			break;
+	/* What the WebSocket has given is held here, at most a control frame and a piece. */
+	if (!s->closed && s->ws)
+		ws_pause(s->ws, s->in.len - s->in_at > CONTROL_MAX + 8);
 }
 
 static void on_stream_data(void *arg)
@@ -412,6 +461,30 @@ static void on_stream_close(void *arg, const char *why)
 	session_lost(arg, why ? why : "connection closed");
 }
 
+static void on_ws_piece(void *arg, const void *data, size_t len, unsigned flags UNUSED)
+{
+	struct spdy *s = arg;
+
+	if (s->in_at) {
+		memmove(s->in.s, s->in.s + s->in_at, s->in.len - s->in_at);
+		s->in.len -= s->in_at;
+		s->in_at = 0;
+	}
+	strbuf_add(&s->in, data, len);
+	session_input(s);
+}
+
+static void on_ws_close(void *arg, const char *why)
+{
+	session_lost(arg, why);
+}
+
+static const struct ws_ops spdy_ws_ops = {
+	.on_piece = on_ws_piece,
+	.on_drain = on_stream_drain,
+	.on_close = on_ws_close,
+};
+
 static const struct stream_ops spdy_stream_ops = {
 	.on_data = on_stream_data,
 	.on_drain = on_stream_drain,
@@ -420,13 +493,12 @@ static const struct stream_ops spdy_stream_ops = {
 
 /* ---- public ------------------------------------------------------------------------------ */
 
-struct spdy *spdy_new(struct loop *loop, struct stream *stream, bool client,
-		      const struct spdy_ops *ops, void *arg)
+static struct spdy *session_new(struct loop *loop, bool client, const struct spdy_ops *ops,
+				void *arg)
 {
 	struct spdy *s = xnew(struct spdy);
 
 	s->loop = loop;
-	s->stream = stream;
 	s->ops = *ops;
 	s->arg = arg;
 	s->client = client;
@@ -435,10 +507,28 @@ struct spdy *spdy_new(struct loop *loop, struct stream *stream, bool client,
 	s->unpacker = spdy_unpacker_new();
 	s->packer = spdy_packer_new();
 	work_init(&s->more, session_input, s);
+	return s;
+}
+
+struct spdy *spdy_new(struct loop *loop, struct stream *stream, bool client,
+		      const struct spdy_ops *ops, void *arg)
+{
+	struct spdy *s = session_new(loop, client, ops, arg);
+
+	s->stream = stream;
 	/* A control frame must fit into what the stream collects. */
 	stream_set_read_high(stream, CONTROL_MAX + 8 + 4096);
 	stream_set_ops(stream, &spdy_stream_ops, s);
 	work_queue(loop, &s->more);
+	return s;
+}
+
+struct spdy *spdy_new_tunnelled(struct loop *loop, struct stream *stream,
+				const struct spdy_ops *ops, void *arg)
+{
+	struct spdy *s = session_new(loop, false, ops, arg);
+
+	s->ws = ws_new(loop, stream, &spdy_ws_ops, s);
 	return s;
 }
 
@@ -498,7 +588,7 @@ void spdy_reset(struct spdy_stream *st)
 
 size_t spdy_backlog(const struct spdy *s)
 {
-	return s->closed ? 0 : stream_out_len(s->stream);
+	return s->closed ? 0 : out_len(s);
 }
 
 void spdy_pause(struct spdy *s, bool pause)

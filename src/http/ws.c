@@ -116,31 +116,44 @@ static void socket_lost(struct ws *w, const char *why)
 
 /* ---- output ------------------------------------------------------------------------------ */
 
-static void send_head(struct ws *w, enum opcode op, size_t len)
+/*
+ * The frame is written as one piece of memory, which makes it a TLS record of its own: clients that
+ * wait with poll(2) (Python's) would not see that a second one lies decrypted behind the first.
+ */
+static void send_frame(struct ws *w, enum opcode op, const struct iovec *parts, size_t n)
 {
-	unsigned char head[10] = {(unsigned char)(0x80 | op)};
-	size_t n = len < 126 ? 0 : len < 65536 ? 2 : 8;
+	size_t len = 0, at = 2;
 
-	head[1] = (unsigned char)(n == 0 ? len : n == 2 ? 126 : 127);
 	for (size_t i = 0; i < n; i++)
-		head[2 + i] = (unsigned char)((uint64_t)len >> (8 * (n - 1 - i)));
-	stream_write(w->stream, head, 2 + n);
+		len += parts[i].iov_len;
+	unsigned char *frame = xmalloc(10 + len);
+	size_t ext = len < 126 ? 0 : len < 65536 ? 2 : 8;
+
+	frame[0] = (unsigned char)(0x80 | op);
+	frame[1] = (unsigned char)(ext == 0 ? len : ext == 2 ? 126 : 127);
+	while (ext-- > 0)
+		frame[at++] = (unsigned char)((uint64_t)len >> (8 * ext));
+	for (size_t i = 0; i < n; i++) {
+		if (parts[i].iov_len)
+			memcpy(frame + at, parts[i].iov_base, parts[i].iov_len);
+		at += parts[i].iov_len;
+	}
+	stream_write_ref(w->stream, frame, at, free, frame);
 }
 
 static void send_close(struct ws *w, unsigned code, const char *reason)
 {
-	unsigned char body[CONTROL_MAX] = {(unsigned char)(code >> 8), (unsigned char)code};
+	unsigned char head[2] = {(unsigned char)(code >> 8), (unsigned char)code};
 	size_t len = strlen(reason);
+	/* Our own reasons are ASCII: cutting them leaves UTF-8. */
+	struct iovec parts[] = {
+		{head, 2},
+		{(void *)(uintptr_t)reason, len < CONTROL_MAX - 2 ? len : CONTROL_MAX - 2}};
 
 	if (w->finished)
 		return;
 	w->finished = true;
-	/* Our own reasons are ASCII: cutting them leaves UTF-8. */
-	if (len > CONTROL_MAX - 2)
-		len = CONTROL_MAX - 2;
-	memcpy(body + 2, reason, len);
-	send_head(w, OP_CLOSE, 2 + len);
-	stream_write(w->stream, body, 2 + len);
+	send_frame(w, OP_CLOSE, parts, 2);
 }
 
 /* Section 7.1.7. */
@@ -181,8 +194,7 @@ static void take_control(struct ws *w, unsigned opcode, const unsigned char *bod
 	if (opcode == OP_CLOSE) {
 		take_close(w, body, len);
 	} else if (opcode == OP_PING && !w->finished) {
-		send_head(w, OP_PONG, len);
-		stream_write(w->stream, body, len);
+		send_frame(w, OP_PONG, &(struct iovec){(void *)(uintptr_t)body, len}, 1);
 	}
 }
 
@@ -361,15 +373,8 @@ struct ws *ws_new(struct loop *loop, struct stream *stream, const struct ws_ops 
 
 void ws_send(struct ws *w, bool text, const struct iovec *parts, size_t n)
 {
-	size_t len = 0;
-
-	if (w->closed || w->finished)
-		return;
-	for (size_t i = 0; i < n; i++)
-		len += parts[i].iov_len;
-	send_head(w, text ? OP_TEXT : OP_BINARY, len);
-	for (size_t i = 0; i < n; i++)
-		stream_write(w->stream, parts[i].iov_base, parts[i].iov_len);
+	if (!w->closed && !w->finished)
+		send_frame(w, text ? OP_TEXT : OP_BINARY, parts, n);
 }
 
 size_t ws_backlog(const struct ws *w)
