@@ -3,6 +3,7 @@
  * portforward over SPDY: for every connection the client opens an error and a data stream with the
  * same port and requestid. The data stream is joined with a socket in the pod's network namespace.
  */
+#include "channels.h"
 #include "pod.h"
 
 #define STREAM_HIGH (256u * 1024)
@@ -314,7 +315,7 @@ void handle_port_forward(struct call *c)
 		return;
 	}
 	auto_free char *ns = xstrdup(c->target.ns), *pod = xstrdup(c->target.name);
-	struct stream *s = pod_upgrade(c, protocols);
+	struct stream *s = spdy_upgrade(c, protocols);
 
 	if (!s)
 		return;

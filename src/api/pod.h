@@ -9,10 +9,5 @@
 const json_t *pod_find(struct call *c, struct err *err);
 /* The container the request means: named, the only one, or the default by annotation. */
 int pod_container(struct call *c, const json_t *pod, char **ret, struct err *err) MUST_CHECK;
-/*
- * Checks that the request is a SPDY/3.1 upgrade that offers one of the protocols, and takes the
- * connection over. NULL: refused, the call is answered.
- */
-struct stream *pod_upgrade(struct call *c, const char *const *protocols);
 
 #endif

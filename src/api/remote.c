@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * exec and attach over SPDY (remotecommand v4 and v5): the client opens the streams error, stdin,
- * stdout, stderr and resize; then the node runs the command and its descriptors are pumped. The
- * exit code travels as a Status on the error stream.
+ * exec and attach: when the client has its channels, the node runs the command and its descriptors
+ * are pumped. The exit code travels as a Status on the error channel.
  */
+#include "channels.h"
 #include "pod.h"
 
 #include <fcntl.h>
-#include <strings.h>
 #include <unistd.h>
 
 #define ARGS_MAX 1024
@@ -19,10 +18,7 @@
 #define DRAIN_US (2 * USEC_PER_SEC)
 #define LINGER_US (10 * USEC_PER_SEC)
 
-enum channel { CH_ERROR, CH_STDIN, CH_STDOUT, CH_STDERR, CH_RESIZE, CH_COUNT };
-static const char *const channel_names[CH_COUNT] = {"error", "stdin", "stdout", "stderr", "resize"};
-
-/* An output descriptor of the command on its way to a stream. */
+/* An output descriptor of the command on its way to a channel. */
 struct output {
 	struct remote *remote;
 	enum channel channel;
@@ -33,17 +29,15 @@ struct output {
 struct remote {
 	struct api_session session; /* first member */
 	struct api *api;
-	struct spdy *spdy;
-	struct spdy_stream *streams[CH_COUNT];
+	struct channels *channels;
 	bool wanted[CH_COUNT];
 	struct api_exec *exec;
 	struct timer *timer;
-	struct work start;
 	char *ns, *pod, *container;
 	struct strv argv;
 	bool attach, tty;
 	bool pty; /* in is the output, too */
-	bool started, ended, finished, closed;
+	bool ended, finished, closed;
 	bool running;		   /* the descriptors are there */
 	unsigned short cols, rows; /* of the client's terminal, 0: not told */
 	int code;
@@ -56,51 +50,6 @@ struct remote {
 	struct output outputs[2];
 	struct strbuf resize;
 };
-
-/* ---- refusing and taking over ------------------------------------------------------------ */
-
-static const char *choose_protocol(const struct http_request *req, const char *const *protocols)
-{
-	auto_strv lines = {0}, offered = {0};
-
-	http_headers(req, "X-Stream-Protocol-Version", &lines);
-	for (size_t i = 0; i < lines.n; i++) {
-		auto_strv parts = {0};
-
-		strv_split(&parts, lines.v[i], ',');
-		for (size_t k = 0; k < parts.n; k++)
-			strv_add(&offered, parts.v[k] + strspn(parts.v[k], " "));
-	}
-	for (size_t i = 0; i < offered.n; i++)
-		for (size_t k = 0; protocols[k]; k++)
-			if (streq(offered.v[i], protocols[k]))
-				return protocols[k];
-	return NULL;
-}
-
-struct stream *pod_upgrade(struct call *c, const char *const *protocols)
-{
-	const char *upgrade = http_header(c->req, "Upgrade");
-
-	if (!upgrade || strcasecmp(upgrade, "SPDY/3.1") != 0) {
-		call_reply_error(c, ERR_BAD_REQUEST,
-				 "unable to upgrade: this server speaks SPDY/3.1 here, not %s",
-				 upgrade ? upgrade : "plain HTTP");
-		return NULL;
-	}
-	const char *protocol = choose_protocol(c->req, protocols);
-
-	if (!protocol) {
-		for (size_t k = 0; protocols[k]; k++)
-			http_respond_header(c->req, "X-Accepted-Stream-Protocol-Versions",
-					    protocols[k]);
-		call_reply_error(c, ERR_FORBIDDEN,
-				 "unable to upgrade: unable to negotiate protocol");
-		return NULL;
-	}
-	http_respond_header(c->req, "X-Stream-Protocol-Version", protocol);
-	return call_upgrade(c, "SPDY/3.1");
-}
 
 /* ---- life -------------------------------------------------------------------------------- */
 
@@ -142,13 +91,12 @@ static void remote_close(struct remote *r, const char *why)
 		return;
 	r->closed = true;
 	list_del(&r->session.node);
-	spdy_close(r->spdy, why);
+	channels_close(r->channels, why);
 	if (r->exec)
 		r->api->config.node_ops->exec_cancel(steal_ptr(r->exec));
 	input_close(r);
 	for (size_t i = 0; i < ARRAY_SIZE(r->outputs); i++)
 		output_close(&r->outputs[i]);
-	work_cancel(&r->start);
 	timer_free(r->timer);
 	r->timer = NULL;
 	loop_free_later(r->api->loop, remote_free, r);
@@ -185,7 +133,18 @@ static char *status_text(const struct remote *r, size_t *len)
 	return json_text(v, len);
 }
 
-/* Everything has been said: ends the streams and waits for the client to hang up. */
+/* The same in words, for the protocols that have no more; NULL: success. */
+static char *message_text(const struct remote *r)
+{
+	if (r->code > 0)
+		return xasprintf("command terminated with exit code %d", r->code);
+	if (r->code < 0)
+		return xasprintf("Internal error occurred: %s",
+				 r->message ? r->message : "the command did not run");
+	return NULL;
+}
+
+/* Everything has been said: ends the channels and waits for the client to hang up. */
 static void finish(struct remote *r)
 {
 	size_t len;
@@ -196,15 +155,9 @@ static void finish(struct remote *r)
 	for (size_t i = 0; i < ARRAY_SIZE(r->outputs); i++)
 		output_close(&r->outputs[i]);
 	input_close(r);
-	auto_free char *text = status_text(r, &len);
+	auto_free char *text = status_text(r, &len), *message = message_text(r);
 
-	for (enum channel ch = CH_STDOUT; ch <= CH_STDERR; ch++)
-		if (r->streams[ch])
-			spdy_fin(steal_ptr(r->streams[ch]));
-	if (r->streams[CH_ERROR]) {
-		spdy_write(r->streams[CH_ERROR], text, len);
-		spdy_fin(steal_ptr(r->streams[CH_ERROR]));
-	}
+	channels_finish(r->channels, text, len, message);
 	timer_arm(r->timer, LINGER_US);
 }
 
@@ -242,9 +195,8 @@ static void on_output(void *arg, int fd, unsigned what UNUSED)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n > 0) {
-		if (r->streams[o->channel])
-			spdy_write(r->streams[o->channel], buf, (size_t)n);
-		if (spdy_backlog(r->spdy) > OUTPUT_HIGH)
+		channels_write(r->channels, o->channel, buf, (size_t)n);
+		if (channels_backlog(r->channels) > OUTPUT_HIGH)
 			io_want(o->io, 0);
 		return;
 	}
@@ -296,7 +248,7 @@ static void input_flush(struct remote *r)
 		memmove(r->in_left.s, r->in_left.s + n, r->in_left.len - (size_t)n);
 		r->in_left.len -= (size_t)n;
 	}
-	spdy_pause(r->spdy, r->in_left.len > INPUT_HIGH);
+	channels_pause(r->channels, r->in_left.len > INPUT_HIGH);
 	if (r->in_io)
 		io_want(r->in_io, r->in_left.len ? IO_WRITE : 0);
 	if (r->in_fin && r->in_left.len == 0 && !r->pty && r->in >= 0)
@@ -376,10 +328,11 @@ static void take_resize(struct remote *r, const char *data, size_t len)
 	}
 }
 
-/* ---- the client's streams ---------------------------------------------------------------- */
+/* ---- the client's channels --------------------------------------------------------------- */
 
-static void start_exec(struct remote *r)
+static void on_ready(void *arg)
 {
+	struct remote *r = arg;
 	struct api_exec_options o = {
 		.container = r->container,
 		.argv = r->attach ? NULL : (const char *const *)r->argv.v,
@@ -390,7 +343,6 @@ static void start_exec(struct remote *r)
 	};
 	auto_err err = {0};
 
-	r->started = true;
 	timer_disarm(r->timer);
 	struct api_exec *exec = r->api->config.node_ops->exec_open(r->api->config.node, r->ns,
 								   r->pod, &o, &exec_ops, r, &err);
@@ -406,67 +358,26 @@ static void start_exec(struct remote *r)
 	}
 }
 
-static bool on_stream(void *arg, struct spdy_stream *st, const char *const *headers)
-{
-	struct remote *r = arg;
-	const char *type = "";
-
-	for (; headers[0]; headers += 2)
-		if (streq(headers[0], "streamtype"))
-			type = headers[1];
-	for (enum channel ch = CH_ERROR; ch < CH_COUNT; ch++)
-		if (streq(type, channel_names[ch]) && r->wanted[ch] && !r->streams[ch] &&
-		    !r->finished) {
-			r->streams[ch] = st;
-			spdy_stream_set_data(st, (void *)(uintptr_t)channel_names[ch]);
-			work_queue(r->api->loop, &r->start);
-			return true;
-		}
-	return false;
-}
-
-/* Runs behind on_stream(), so that the client has its SYN_REPLY before anything else. */
-static void start_when_complete(void *arg)
+static void on_data(void *arg, enum channel ch, const void *data, size_t len)
 {
 	struct remote *r = arg;
 
-	for (enum channel ch = CH_ERROR; ch < CH_COUNT; ch++)
-		if (r->wanted[ch] && !r->streams[ch])
-			return;
-	if (!r->started)
-		start_exec(r);
-}
-
-static void on_data(void *arg, struct spdy_stream *st, const void *data, size_t len)
-{
-	struct remote *r = arg;
-	const char *type = spdy_stream_data(st);
-
-	if (type == channel_names[CH_RESIZE]) {
+	if (ch == CH_RESIZE) {
 		take_resize(r, data, len);
-	} else if (type == channel_names[CH_STDIN] && !r->in_closed) {
+	} else if (ch == CH_STDIN && !r->in_closed && !r->in_fin) {
 		strbuf_add(&r->in_left, data, len);
 		input_flush(r);
 	}
 }
 
-static void on_fin(void *arg, struct spdy_stream *st)
+static void on_fin(void *arg, enum channel ch)
 {
 	struct remote *r = arg;
 
-	if (spdy_stream_data(st) != channel_names[CH_STDIN])
+	if (ch != CH_STDIN || r->finished)
 		return;
 	r->in_fin = true;
 	input_flush(r);
-}
-
-static void on_reset(void *arg, struct spdy_stream *st)
-{
-	struct remote *r = arg;
-
-	for (enum channel ch = CH_ERROR; ch < CH_COUNT; ch++)
-		if (r->streams[ch] == st)
-			r->streams[ch] = NULL;
 }
 
 static void on_close(void *arg, const char *why)
@@ -476,16 +387,15 @@ static void on_close(void *arg, const char *why)
 	remote_close(r, why);
 }
 
-static const struct spdy_ops spdy_ops = {
-	.on_stream = on_stream,
+static const struct channels_ops channels_ops = {
+	.on_ready = on_ready,
 	.on_data = on_data,
 	.on_fin = on_fin,
-	.on_reset = on_reset,
 	.on_drain = on_drain,
 	.on_close = on_close,
 };
 
-/* Streams that never come, output that never ends, a client that never hangs up. */
+/* Channels that never come, output that never ends, a client that never hangs up. */
 static void on_timeout(void *arg)
 {
 	struct remote *r = arg;
@@ -524,10 +434,8 @@ static int remote_parse(struct call *c, struct remote *r, struct err *err)
 
 static void remote_run(struct call *c, bool attach)
 {
-	static const char *const protocols[] = {"v5.channel.k8s.io", "v4.channel.k8s.io", NULL};
 	struct remote *r = xnew(struct remote);
 	struct api *a = c->api;
-	struct stream *s = NULL;
 	auto_err err = {0};
 
 	r->api = a;
@@ -536,15 +444,13 @@ static void remote_run(struct call *c, bool attach)
 	if (remote_parse(c, r, &err) < 0)
 		call_reply_err(c, &err);
 	else
-		s = pod_upgrade(c, protocols);
-	if (!s) {
+		r->channels = channels_open(c, r->wanted, &channels_ops, r);
+	if (!r->channels) {
 		remote_free(r);
 		return;
 	}
-	work_init(&r->start, start_when_complete, r);
 	r->timer = timer_new(a->loop, on_timeout, r);
 	timer_arm(r->timer, STREAMS_TIMEOUT_US);
-	r->spdy = spdy_new(a->loop, s, false, &spdy_ops, r);
 	session_add(a, &r->session, session_close);
 }
 

@@ -61,10 +61,10 @@ def true(value, what):
         raise Failure(what)
 
 
-def kubectls():
+def kubectls(versions=("1.27", "1.33")):
     """The kubectl programs to test with: all versions found, else the one in PATH."""
     found = []
-    for version in ("1.27", "1.33"):
+    for version in versions:
         path = shutil.which("kubectl." + version)
         plain = shutil.which("kubectl")
         if not path and plain:
