@@ -12,10 +12,12 @@
 
 #include <coracle/registry.h>
 
+struct identity;
 struct controllers_config {
-	const char *node_name;	 /* the scheduler binds to it */
-	const char *api_address; /* "10.0.0.1:6443" endpoint of default/kubernetes; NULL: none */
-	const char *ca_file;	 /* PEM for kube-root-ca.crt; NULL: none */
+	const char *node_name;	   /* the scheduler binds to it */
+	const char *api_address;   /* "10.0.0.1:6443" endpoint of default/kubernetes; NULL: none */
+	const char *ca_file;	   /* PEM for kube-root-ca.crt; NULL: none */
+	struct identity *identity; /* signs tokens and certificates; NULL: nobody does */
 };
 struct controllers;
 struct controllers *controllers_start(struct loop *loop, struct registry *registry,

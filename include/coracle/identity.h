@@ -64,4 +64,29 @@ int identity_may_grant(const struct identity *id, const struct user *u, const ch
  * missing are added to missing (may be NULL). */
 bool rules_cover(const json_t *have, const json_t *want, struct strv *missing);
 
+/* ---- tokens of service accounts ---------------------------------------------------------- */
+
+struct token_request {
+	const struct object *account; /* the ServiceAccount */
+	const json_t *audiences;      /* NULL or empty: the API's */
+	int64_t seconds;	      /* life */
+	const struct object *bound;   /* Pod, Secret or Node that it lives as long as; NULL: none */
+};
+/* A signed token; *ret_expires: when its holder should have got another. NULL: OpenSSL failed.
+ * Caller frees. */
+char *identity_token_issue(const struct identity *id, const struct token_request *r,
+			   time_t *ret_expires) MUST_CHECK;
+/* What a Secret of type kubernetes.io/service-account-token holds; caller frees. */
+char *identity_token_legacy(const struct identity *id, const struct object *account,
+			    const char *secret) MUST_CHECK;
+/* Who holds the token. audiences NULL or empty: the API's; *ret_audiences (may be NULL): those of
+ * them that the token is for, new. 401. */
+int identity_token_check(struct identity *id, const char *token, const json_t *audiences,
+			 struct user *ret, json_t **ret_audiences, struct err *err) MUST_CHECK;
+/* The API's audiences, a new array. */
+json_t *identity_audiences(const struct identity *id);
+/* JSON Web Key Set (RFC 7517), new. */
+json_t *identity_key_set(const struct identity *id);
+const char *identity_issuer(const struct identity *id);
+
 #endif

@@ -66,18 +66,31 @@ static const char *bearer(const struct http_request *req)
 	return h + 7 + strspn(h + 7, " ");
 }
 
+int auth_bearer(const struct api *a, const char *token, const json_t *audiences, struct user *ret,
+		json_t **ret_audiences, struct err *err)
+{
+	size_t len = a->token ? strlen(a->token) : 0;
+
+	if (!len || strlen(token) != len || CRYPTO_memcmp(token, a->token, len) != 0)
+		return identity_token_check(a->config.identity, token, audiences, ret,
+					    ret_audiences, err);
+	strv_add(&ret->groups, "system:masters");
+	user_complete(ret, "kubernetes-admin");
+	if (ret_audiences)
+		*ret_audiences = identity_audiences(a->config.identity);
+	return 0;
+}
+
 static enum auth auth_token(const struct api *a, const struct http_request *req, struct user *ret)
 {
 	const char *token = bearer(req);
-	size_t len = a->token ? strlen(a->token) : 0;
+	auto_err err = {0};
 
 	if (str_empty(token))
 		return AUTH_NONE;
-	if (len && strlen(token) == len && CRYPTO_memcmp(token, a->token, len) == 0) {
-		strv_add(&ret->groups, "system:masters");
-		user_complete(ret, "kubernetes-admin");
+	if (auth_bearer(a, token, NULL, ret, NULL, &err) == 0)
 		return AUTH_KNOWN;
-	}
+	log_debug("api: %s", err_message(&err));
 	return AUTH_REFUSED;
 }
 

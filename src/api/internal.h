@@ -22,6 +22,9 @@ enum auth {
 };
 /* Fills ret from socket credentials, client certificate or bearer token; anonymous otherwise. */
 enum auth auth_user(const struct api *a, const struct http_request *req, struct user *ret);
+/* Whose the bearer token is; audiences and ret_audiences as for identity_token_check(). 401. */
+int auth_bearer(const struct api *a, const char *token, const json_t *audiences, struct user *ret,
+		json_t **ret_audiences, struct err *err) MUST_CHECK;
 /* Takes on the user of the Impersonate-* headers; false: answered, he may not. */
 bool auth_impersonate(struct call *c);
 
@@ -195,6 +198,10 @@ void handle_rules_review(struct call *c);
 void handle_self_review(struct call *c);
 /* authentication.k8s.io/v1 UserInfo. */
 json_t *user_info(const struct user *u);
+void handle_token_request(struct call *c);
+void handle_token_review(struct call *c);
+void handle_openid_configuration(struct call *c);
+void handle_key_set(struct call *c);
 void handle_kubeconfig(struct call *c);
 void handle_show_names(struct call *c);
 void handle_show(struct call *c);

@@ -32,6 +32,12 @@ static const struct route routes[] = {
 	 handle_rules_review, false},
 	{"POST", "/apis/authentication.k8s.io/*/selfsubjectreviews", "create", RES, 0,
 	 handle_self_review, false},
+	{"POST", "/apis/authentication.k8s.io/v1/tokenreviews", "create", RES, 0,
+	 handle_token_review, false},
+	{"POST", "@item/token", "create", RES, VERB_CREATE, handle_token_request, false},
+	{"GET", "/.well-known/openid-configuration", "get", PATH, 0, handle_openid_configuration,
+	 false},
+	{"GET", "/openid/v1/jwks", "get", PATH, 0, handle_key_set, false},
 
 	{"GET", "@list", "list", RES, VERB_LIST, handle_list, false},
 	{"POST", "@list", "create", RES, VERB_CREATE, handle_create, false},

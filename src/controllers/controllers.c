@@ -7,7 +7,7 @@ static const struct controller_def *const defs[] = {
 	&deployment_controller,	   &replicaset_controller,
 	&scheduler_controller,	   &endpoints_controller,
 	&endpointslice_controller, &gc_controller,
-	&rbac_controller,
+	&rbac_controller,	   &token_controller,
 };
 
 struct controllers {
@@ -154,7 +154,8 @@ struct controllers *controllers_start(struct loop *loop, struct registry *regist
 	all->ca_file = xstrdup_null(config->ca_file);
 	all->config = (struct controllers_config){.node_name = all->node_name,
 						  .api_address = all->api_address,
-						  .ca_file = all->ca_file};
+						  .ca_file = all->ca_file,
+						  .identity = config->identity};
 	work_init(&all->turn, on_turn, all);
 	for (size_t i = 0; i < ARRAY_SIZE(defs); i++) {
 		struct controller *c = &all->list[i];

@@ -363,8 +363,10 @@ static int start_controllers(struct daemon *d, struct err *err)
 {
 	auto_free char *address = api_endpoint(d);
 	auto_free char *ca = xasprintf("%s/pki/ca.crt", d->o->state_dir);
-	struct controllers_config c = {
-		.node_name = d->o->node_name, .api_address = address, .ca_file = ca};
+	struct controllers_config c = {.node_name = d->o->node_name,
+				       .api_address = address,
+				       .ca_file = ca,
+				       .identity = d->identity};
 
 	d->controllers = controllers_start(d->loop, d->registry, &c, err);
 	return d->controllers ? 0 : -EIO;

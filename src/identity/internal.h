@@ -7,17 +7,30 @@
  *   rbac.c      the index of roles and bindings; decisions
  *   role.c      one role's rules, packed
  *   rules.c     rule lists as JSON: what a user has, what a grant would need
+ *   jwt.c       signed claims
+ *   token.c     tokens of service accounts
  */
 #ifndef CORACLE_SRC_IDENTITY_INTERNAL_H
 #define CORACLE_SRC_IDENTITY_INTERNAL_H
 
 #include <coracle/identity.h>
+#include <openssl/evp.h>
 
 /* ---- pki.c ------------------------------------------------------------------------------- */
 
 /* Makes below dir what is missing or damaged: CA, server and admin certificate, token. */
 int pki_prepare(const char *dir, const char *node_name, const char *service_ip, const char *listen,
 		const char *cluster_domain, struct err *err) MUST_CHECK;
+
+/* The key that signs tokens, <dir>/sa.key: made when missing or damaged. NULL + err. */
+EVP_PKEY *pki_token_key(const char *dir, struct err *err);
+
+/* ---- token.c ----------------------------------------------------------------------------- */
+
+/* False for a clock that shows a time before this program was written. */
+bool clock_is_right(time_t now);
+/* Whether nbf and exp let the claims count now; bound: they name an object that is still there. */
+int claims_in_time(const json_t *claims, bool bound, time_t now, struct err *err) MUST_CHECK;
 
 /* ---- role.c ------------------------------------------------------------------------------ */
 
@@ -55,11 +68,17 @@ char *role_missing(const char *key);
 
 /* ---- the module -------------------------------------------------------------------------- */
 
+#define TOKENS_KNOWN 64
+#define TOKEN_DIGEST 32
 struct identity {
 	struct loop *loop;
 	struct store *store;
 	struct rbac *rbac;
-	char *pki_dir;
+	char *pki_dir, *issuer;
+	EVP_PKEY *token_key;
+	char *token_kid;
+	unsigned char known[TOKENS_KNOWN][TOKEN_DIGEST]; /* tokens with a good signature */
+	unsigned next_known;
 };
 
 #endif

@@ -316,6 +316,45 @@ static int token_prepare(const char *dir, struct err *err)
 	return write_file(dir, "token", "", text, strlen(text), err);
 }
 
+/* ES256 is all that we sign with. */
+static bool is_p256(EVP_PKEY *key)
+{
+	char name[32] = "";
+	size_t len;
+
+	return key && EVP_PKEY_get_base_id(key) == EVP_PKEY_EC &&
+	       EVP_PKEY_get_group_name(key, name, sizeof(name), &len) == 1 &&
+	       (streq(name, "prime256v1") || streq(name, "P-256"));
+}
+
+EVP_PKEY *pki_token_key(const char *dir, struct err *err)
+{
+	auto_free char *text = NULL;
+	BIO *bio auto_clean(bio) = open_pem(dir, "sa", "key", &text);
+	BIO *out auto_clean(bio) = NULL;
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+
+	ERR_clear_error();
+	if (is_p256(key))
+		return key;
+	if (key) {
+		EVP_PKEY_free(key);
+		err_set(err, ERR_BAD_REQUEST, "%s/sa.key: a key of type EC P-256 is wanted", dir);
+		return NULL;
+	}
+	log_info("identity: making token key %s/sa.key", dir);
+	key = EVP_EC_gen("P-256");
+	out = BIO_new(BIO_s_mem());
+	if (key && out && PEM_write_bio_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL) == 1) {
+		if (write_bio(dir, "sa", "key", out, err) == 0)
+			return key;
+	} else {
+		ssl_error(err, "sa.key");
+	}
+	EVP_PKEY_free(key);
+	return NULL;
+}
+
 int pki_prepare(const char *dir, const char *node_name, const char *service_ip, const char *listen,
 		const char *cluster_domain, struct err *err)
 {

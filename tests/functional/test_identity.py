@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is who and who may what: RBAC, reviews, impersonation, service account tokens, certificates."""
+import base64
 import json
 import os
 
@@ -118,3 +119,55 @@ def test_anonymous(c):
     c.kubectl("create", "clusterrole", "see-pods", "--verb=list", "--resource=pods")
     c.kubectl("create", "clusterrolebinding", "anyone", "--clusterrole=see-pods", "--group=system:unauthenticated")
     contains(curl("/api/v1/pods"), '"kind":"PodList"')
+
+
+def with_token(c, token, *args, **kw):
+    """kubectl as the holder of a token alone."""
+    server = c.kubectl("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}").stdout
+    return c.inside([c.kubectl_path, "--kubeconfig", "/dev/null", "--server", server, "--certificate-authority",
+                     os.path.join(c.state_dir, "pki", "ca.crt"), "--token", token, *args], **kw)
+
+
+def claims(token):
+    part = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def test_token_request(c):
+    for kubectl in kubectls():
+        c.kubectl_path = kubectl
+        token = c.kubectl("create", "token", "default", "--duration=1h").stdout.strip()
+        contains(with_token(c, token, "auth", "can-i", "--list").stdout, "selfsubjectaccessreviews")
+        p = with_token(c, token, "get", "pods", check=False)
+        equal(p.stderr.strip(), 'Error from server (Forbidden): pods is forbidden: User "system:serviceaccount:default:default" '
+              'cannot list resource "pods" in API group "" in the namespace "default"', "without rights")
+    c.kubectl("create", "rolebinding", "default-views", "--clusterrole=view", "--serviceaccount=default:default")
+    equal(with_token(c, token, "get", "pods").returncode, 0, "with rights")
+    equal(claims(token)["sub"], "system:serviceaccount:default:default", "subject")
+    contains(refused(c, "create", "token", "default", "--duration=1m"),
+             "may not specify a duration less than 10 minutes")
+    elsewhere = c.kubectl("create", "token", "default", "--audience=vault").stdout.strip()
+    true(with_token(c, elsewhere, "get", "pods", check=False).returncode != 0, "another audience")
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+    got = json.loads(c.kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(review)).stdout)["status"]
+    equal(got["authenticated"], True, "review")
+    equal(got["user"]["username"], "system:serviceaccount:default:default", "review")
+    equal(got["user"]["groups"], ["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"], "groups")
+    review["spec"]["token"] = elsewhere
+    got = json.loads(c.kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(review)).stdout)["status"]
+    true("authenticated" not in got and "audiences" in got["error"], f"review of another audience: {got}")
+    secret = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+              "metadata": {"name": "old-style", "annotations": {"kubernetes.io/service-account.name": "default"}}}
+    c.apply(secret)
+    data = wait("the token", lambda: (lambda d: "token" in d and d)(c.get("secret", "old-style", "default").get("data", {})))
+    old = base64.b64decode(data["token"]).decode()
+    equal(with_token(c, old, "get", "pods").returncode, 0, "a token of a Secret")
+    with open(os.path.join(c.state_dir, "pki", "ca.crt"), "rb") as f:
+        equal(base64.b64decode(data["ca.crt"]), f.read(), "ca.crt")
+    c.restart()
+    equal(with_token(c, token, "get", "pods").returncode, 0, "after a restart")
+    c.kubectl("delete", "secret", "old-style")
+    true(with_token(c, old, "get", "pods", check=False).returncode != 0, "a token of a deleted Secret")
+    config = json.loads(with_token(c, token, "get", "--raw", "/.well-known/openid-configuration").stdout)
+    equal(config["issuer"], claims(token)["iss"], "issuer")
+    equal(json.loads(with_token(c, token, "get", "--raw", "/openid/v1/jwks").stdout)["keys"][0]["alg"], "ES256", "keys")

@@ -5,9 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <openssl/ec.h>
 #include <unistd.h>
 
 #include "../../src/identity/internal.h"
+#include "../../src/identity/jwt.h"
 
 struct fixture {
 	struct loop *loop;
@@ -208,12 +210,99 @@ static void test_index(void **state)
 	assert_false(may_get(f, &jane, "a", NULL));
 }
 
+/* ---- tokens ------------------------------------------------------------------------------ */
+
+static void test_jwt(void **state)
+{
+	struct fixture *f = *state;
+	json_auto_t *claims = parse("{\"sub\":\"me\"}");
+	auto_free char *text = jwt_sign(claims, f->id->token_key, f->id->token_kid);
+	auto_jwt good = {0}, bad = {0};
+	EVP_PKEY *other = EVP_EC_gen("P-256");
+
+	assert_non_null(text);
+	assert_int_equal(jwt_parse(text, &good), 0);
+	assert_string_equal(json_str(good.claims, "sub", ""), "me");
+	assert_true(jwt_verify(&good, f->id->token_key));
+	assert_false(jwt_verify(&good, other));
+	strchr(text, '.')[1] ^= 1; /* one bit of the claims */
+	if (jwt_parse(text, &bad) == 0)
+		assert_false(jwt_verify(&bad, f->id->token_key));
+	assert_int_equal(jwt_parse("a.b", &bad), -EINVAL);
+	EVP_PKEY_free(other);
+}
+
+#define RIGHT 1800000000
+static void test_time(void **state)
+{
+	auto_err err = {0};
+	json_auto_t *c = parse("{\"iat\":1800000000,\"nbf\":1800000000,\"exp\":1800003600}");
+	json_auto_t *early = parse("{\"iat\":100,\"nbf\":100,\"exp\":3700}");
+
+	(void)state;
+	assert_int_equal(claims_in_time(c, true, RIGHT, &err), 0);
+	assert_int_equal(claims_in_time(c, true, RIGHT + 3599, &err), 0);
+	assert_true(claims_in_time(c, true, RIGHT + 3600, &err) < 0);
+	assert_string_equal(err_message(&err),
+			    "invalid bearer token, service account token has expired");
+	/* after a boot without a clock */
+	assert_int_equal(claims_in_time(c, false, 1000, &err), 0);
+	/* stamped before the clock was right */
+	assert_int_equal(claims_in_time(early, true, RIGHT, &err), 0);
+	assert_true(claims_in_time(early, false, RIGHT, &err) < 0);
+	assert_int_equal(claims_in_time(early, false, 200, &err), 0);
+	assert_true(claims_in_time(early, false, 4000, &err) < 0);
+}
+
+static void test_token(void **state)
+{
+	struct fixture *f = *state;
+	auto_err err = {0};
+	auto_user u = {0}, again = {0};
+	json_auto_t *other = parse("[\"somewhere\"]"), *both = NULL;
+	time_t expires;
+
+	put(f, &kind_serviceaccount, "{\"metadata\":{\"name\":\"robot\",\"namespace\":\"a\"}}");
+	put(f, &kind_pod, "{\"metadata\":{\"name\":\"p\",\"namespace\":\"a\"}}");
+	struct token_request r = {.account =
+					  store_get(f->store, &kind_serviceaccount, "a", "robot"),
+				  .bound = store_get(f->store, &kind_pod, "a", "p"),
+				  .seconds = 600};
+	auto_free char *token = identity_token_issue(f->id, &r, &expires);
+
+	assert_true(expires >= time(NULL) + 590);
+	assert_int_equal(identity_token_check(f->id, token, NULL, &u, &both, &err), 0);
+	assert_string_equal(u.name, "system:serviceaccount:a:robot");
+	assert_true(strv_has(&u.groups, "system:serviceaccounts:a"));
+	assert_string_equal(json_string_value(json_array_get(both, 0)), identity_issuer(f->id));
+	assert_string_equal(
+		json_string_value(json_array_get(
+			json_object_get(u.extra, "authentication.kubernetes.io/pod-name"), 0)),
+		"p");
+	assert_true(identity_token_check(f->id, token, other, &again, NULL, &err) < 0);
+	assert_int_equal(
+		store_delete(f->store, &kind_pod, "a", "p", 0, STORE_LAZY, NULL, NULL, NULL, &err),
+		0);
+	assert_true(identity_token_check(f->id, token, NULL, &again, NULL, &err) < 0);
+	assert_string_equal(err_message(&err),
+			    "invalid bearer token, service account token has been invalidated");
+	r.bound = NULL;
+	r.audiences = other;
+	auto_free char *elsewhere = identity_token_issue(f->id, &r, &expires);
+
+	assert_true(identity_token_check(f->id, elsewhere, NULL, &again, NULL, &err) < 0);
+	assert_int_equal(identity_token_check(f->id, elsewhere, other, &again, NULL, &err), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_role),
 		cmocka_unit_test(test_cover),
+		cmocka_unit_test(test_time),
 		cmocka_unit_test_setup_teardown(test_index, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_jwt, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_token, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
