@@ -103,7 +103,8 @@ struct kind;
 struct kind_ops {
 	/* Defaults that the field table cannot say. old is NULL on create. */
 	void (*set_defaults)(json_t *obj, const json_t *old);
-	/* Adds causes to err (ERR_INVALID). old is NULL on create. */
+	/* Adds causes to err (ERR_INVALID). old is NULL on create. Of a kind with another storage
+	 * kind: what its version asks beyond that one; the objects are of the storage kind. */
 	void (*validate)(const json_t *obj, const json_t *old, struct err *err);
 	/* Appends the cells of one row to `cells`, one per column. now: wall clock seconds. */
 	void (*cells)(const json_t *obj, time_t now, json_t *cells);
@@ -211,6 +212,9 @@ void schema_default(const struct kind *k, json_t *obj, const json_t *old);
  * Includes metadata. */
 int schema_validate(const struct kind *k, const json_t *obj, const json_t *old,
 		    struct err *err) MUST_CHECK;
+/* Of a kind with another storage kind: its own validate function alone. */
+int schema_validate_view(const struct kind *k, const json_t *obj, const json_t *old,
+			 struct err *err) MUST_CHECK;
 /* Names; return NULL when good, else the static text Kubernetes prints. */
 const char *valid_dns1123_label(const char *s);
 const char *valid_dns1123_subdomain(const char *s);

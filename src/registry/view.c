@@ -19,7 +19,11 @@ int view_create(struct registry *r, const struct kind *k, const char *ns, json_t
 
 	schema_default(k, obj, NULL);
 	kind_convert(k, k->storage, obj);
-	rc = registry_create(r, k->storage, ns, obj, o, ret, err);
+	rc = set_namespace(k, ns, obj, err);
+	if (rc == 0)
+		rc = schema_validate_view(k, obj, NULL, err);
+	if (rc == 0)
+		rc = registry_create(r, k->storage, ns, obj, o, ret, err);
 	if (rc == 0)
 		answer(k, ret);
 	return rc;
@@ -30,11 +34,17 @@ int view_update(struct registry *r, const struct kind *k, const char *subresourc
 		const struct object **ret, bool *ret_created, struct err *err)
 {
 	const struct object *old = store_get(r->store, k, ns, name);
+	const struct object *stored = store_get(r->store, k->storage, ns, name);
 	int rc;
 
 	schema_default(k, obj, old ? object_json(old) : NULL);
 	kind_convert(k, k->storage, obj);
-	rc = registry_update(r, k->storage, subresource, ns, name, obj, o, ret, ret_created, err);
+	rc = set_namespace(k, ns, obj, err);
+	if (rc == 0)
+		rc = schema_validate_view(k, obj, stored ? object_json(stored) : NULL, err);
+	if (rc == 0)
+		rc = registry_update(r, k->storage, subresource, ns, name, obj, o, ret, ret_created,
+				     err);
 	if (rc == 0)
 		answer(k, ret);
 	return rc;

@@ -51,7 +51,6 @@ const char *node_field_label(const json_t *obj, const char *label)
 	return find_label(table, ARRAY_SIZE(table), obj, label);
 }
 
-/* core/v1 names; those of events.k8s.io that the core object stores elsewhere too. */
 const char *event_field_label(const json_t *obj, const char *label)
 {
 	static const struct label table[] = {
@@ -69,6 +68,19 @@ const char *event_field_label(const json_t *obj, const char *label)
 
 	if (streq(label, "source"))
 		return json_str(obj, "source.component", json_str(obj, "reportingComponent", ""));
+	return find_label(table, ARRAY_SIZE(table), obj, label);
+}
+
+const char *event_v1_field_label(const json_t *obj, const char *label)
+{
+	static const struct label table[] = {
+		{"regarding.kind", NULL, NULL},	      {"regarding.namespace", NULL, NULL},
+		{"regarding.name", NULL, NULL},	      {"regarding.uid", NULL, NULL},
+		{"regarding.apiVersion", NULL, NULL}, {"regarding.resourceVersion", NULL, NULL},
+		{"regarding.fieldPath", NULL, NULL},  {"reason", NULL, NULL},
+		{"reportingController", NULL, NULL},  {"type", NULL, NULL},
+	};
+
 	return find_label(table, ARRAY_SIZE(table), obj, label);
 }
 

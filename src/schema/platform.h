@@ -11,6 +11,13 @@
 void networkpolicy_set_defaults(json_t *obj, const json_t *old);
 void flowschema_set_defaults(json_t *obj, const json_t *old);
 
+/* events.k8s.io/v1 Event; see struct kind_ops. */
+void event_to_storage(json_t *obj);
+void event_from_storage(json_t *obj);
+void event_v1_validate(const json_t *obj, const json_t *old, struct err *err);
+void event_v1_cells(const json_t *obj, time_t now, json_t *cells);
+const char *event_v1_field_label(const json_t *obj, const char *label);
+
 void ingress_validate(const json_t *obj, const json_t *old, struct err *err);
 void ingressclass_validate(const json_t *obj, const json_t *old, struct err *err);
 void networkpolicy_validate(const json_t *obj, const json_t *old, struct err *err);

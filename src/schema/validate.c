@@ -249,3 +249,13 @@ int schema_validate(const struct kind *k, const json_t *obj, const json_t *old, 
 		k->ops->validate(obj, old, &found);
 	return found.n_causes ? invalid_error(k, obj, &found, err) : 0;
 }
+
+int schema_validate_view(const struct kind *k, const json_t *obj, const json_t *old,
+			 struct err *err)
+{
+	auto_err found = {0};
+
+	if (k->ops && k->ops->validate)
+		k->ops->validate(obj, old, &found);
+	return found.n_causes ? invalid_error(k, obj, &found, err) : 0;
+}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Validation of Namespace, Node, ConfigMap, Secret, ServiceAccount and Event
+ * Validation of Namespace, Node, ConfigMap, Secret and ServiceAccount
  * (kubernetes pkg/apis/core/validation).
  */
 #include "validate.h"
@@ -187,22 +187,5 @@ void secret_validate(const json_t *obj, const json_t *old, struct err *err)
 	if (old)
 		check_immutable(&c, "type", obj, old);
 	check_frozen(&c, obj, old);
-	strbuf_done(&c.path);
-}
-
-/* ---- events ----------------------------------------------------------------------------- */
-
-void event_validate(const json_t *obj, const json_t *old UNUSED, struct err *err)
-{
-	struct check c = {.err = err};
-	const char *about = json_str(obj, "involvedObject.namespace", "");
-	const char *ns = meta_ns(obj);
-
-	/* what has no namespace is told of in "default" */
-	if (!*about && (streq(ns, "default") || streq(ns, "kube-system")))
-		return;
-	if (!streq(about, ns))
-		check_invalid_str(&c, "involvedObject.namespace", about,
-				  "does not match event.namespace");
 	strbuf_done(&c.path);
 }

@@ -203,7 +203,7 @@ def body(kind, group, version, ns, i, label):
 
 
 def event(obj, group, ns):
-    about = {"kind": "Pod", "namespace": ns, "name": "x"}
+    about = {"apiVersion": "v1", "kind": "Pod", "namespace": ns, "name": "x"}
     if group:
         return {**obj, "regarding": about, "eventTime": "2026-01-02T03:04:05.000006Z", "reason": "Testing",
                 "action": "Do", "type": "Normal", "note": "a test", "reportingController": "example.com/test",
@@ -435,7 +435,7 @@ def test_columns(c):
         call(c, "DELETE", f"{path}/{obj['metadata']['name']}")
 
 
-GROUPS = ["networking.k8s.io", "discovery.k8s.io", "coordination.k8s.io", "storage.k8s.io",
+GROUPS = ["networking.k8s.io", "discovery.k8s.io", "coordination.k8s.io", "events.k8s.io", "storage.k8s.io",
           "node.k8s.io", "admissionregistration.k8s.io", "apiregistration.k8s.io", "flowcontrol.apiserver.k8s.io"]
 
 
@@ -454,3 +454,56 @@ def test_explain(c):
         c.kubectl_path = kubectl
         contains(c.kubectl("explain", "ingress.spec.tls.secretName").stdout, "kubernetes.io/tls")
         contains(c.kubectl("explain", "networkpolicy.spec.egress.to.ipBlock").stdout, "must lie strictly inside it")
+
+
+# ---- events --------------------------------------------------------------------------------------
+
+CORE_EVENTS = "/api/v1/namespaces/default/events"
+NEW_EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
+
+
+def test_event_versions(c):
+    """An Event of one group is the same object in the other."""
+    made = call(c, "POST", NEW_EVENTS, body("Event", "events.k8s.io", "v1", "default", 1, "versions"), want=201)
+    equal((made["regarding"]["name"], made["note"], made["reportingController"]), ("x", "a test", "example.com/test"))
+    seen = call(c, "GET", f"{CORE_EVENTS}/test-1")
+    equal(seen["metadata"], made["metadata"], "metadata")
+    equal((seen["involvedObject"], seen["message"], seen["reportingComponent"], seen["eventTime"], seen["action"]),
+          (made["regarding"], made["note"], made["reportingController"], made["eventTime"], made["action"]))
+    w = Watch(c, f"{NEW_EVENTS}?watch=true&resourceVersion={made['metadata']['resourceVersion']}"
+                 "&fieldSelector=regarding.name%3Dx,reportingController%3Dexample.com/test")
+    series = {"count": 2, "lastObservedTime": "2026-01-02T03:05:00.000001Z"}
+    call(c, "PATCH", f"{CORE_EVENTS}/test-1", {"series": series}, MERGE)
+    equal(w.expect("MODIFIED", "test-1")["series"], series)
+    w.close()
+    for selector, n in (("regarding.kind%3DPod", 1), ("type%3DNormal,reason%3DTesting", 1), ("regarding.name%3Dy", 0)):
+        got = call(c, "GET", f"{NEW_EVENTS}?labelSelector=test%3Dversions&fieldSelector={selector}")
+        equal(len(got["items"]), n, selector)
+    code, text, _ = exchange(c, "GET", f"{NEW_EVENTS}?fieldSelector=involvedObject.name%3Dx")
+    equal((code, json.loads(text)["message"]), (400, "field label not supported: involvedObject.name"))
+    got = call(c, "GET", f"{CORE_EVENTS}?fieldSelector=involvedObject.name%3Dx,source%3Dexample.com/test")
+    equal(len(got["items"]), 1, "source of the core version")
+
+    # what only the older version has is refused by the newer one, and nothing but the series may change
+    bad = {**body("Event", "events.k8s.io", "v1", "default", 2, "versions"), "deprecatedCount": 3, "type": "Loud"}
+    del bad["eventTime"]
+    code, text, _ = exchange(c, "POST", NEW_EVENTS, bad)
+    causes = json.loads(text)["details"]["causes"]
+    equal((code, json.loads(text)["details"]["group"]), (422, "events.k8s.io"))
+    equal([(x["field"], x["message"]) for x in causes],
+          [("eventTime", "Required value"), ("type", 'Invalid value: "": has invalid value: Loud'),
+           ("count", 'Invalid value: "": needs to be unset')])
+    code, text, _ = exchange(c, "PATCH", f"{NEW_EVENTS}/test-1", {"note": "other"}, MERGE)
+    equal((code, json.loads(text)["details"]["causes"][0]["field"]), (422, "message"))
+    call(c, "PATCH", f"{CORE_EVENTS}/test-1", {"message": "other"}, MERGE)
+    equal(call(c, "GET", f"{NEW_EVENTS}/test-1")["note"], "other")
+
+    for kubectl in kubectls():
+        c.kubectl_path = kubectl
+        for what in ("events", "events.events.k8s.io"):
+            out = c.kubectl("get", what, "-l", "test=versions", "-o", "wide").stdout.splitlines()
+            equal(out[0].split("  ")[0], "LAST SEEN")
+            true(re.search(r"Normal +Testing +pod/x +example.com/test, test-1 +other .* 2 +test-1", out[1]), out[1])
+        contains(c.kubectl("events", "--for", "pod/x").stdout, "other")
+    call(c, "DELETE", f"{NEW_EVENTS}/test-1")
+    equal(exchange(c, "GET", f"{CORE_EVENTS}/test-1")[0], 404, "deleted in both")
