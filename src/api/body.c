@@ -162,13 +162,31 @@ json_t *call_body(struct call *c, const struct message *m, const char *api_versi
 	return steal_ptr(obj);
 }
 
-static int check_dry_run(const char *v, bool *ret, struct err *err)
+/* 422 about an option of a write; the options' kind depends on the verb. */
+static int option_invalid(const struct call *c, const char *reason, const char *field,
+			  const char *text, struct err *err)
 {
-	if (!streq(v, "All"))
-		return err_set(err, ERR_INVALID,
-			       "dryRun: Unsupported value: \"%s\": supported values: \"All\"", v);
-	*ret = true;
-	return 0;
+	const char *kind = streq(c->verb, "patch")	   ? "PatchOptions"
+			   : streq(c->verb, "update")	   ? "UpdateOptions"
+			   : str_starts(c->verb, "delete") ? "DeleteOptions"
+							   : "CreateOptions";
+	int rc = err_set(err, ERR_INVALID, "%s.meta.k8s.io \"\" is invalid: %s: %s", kind, field,
+			 text);
+
+	err_about(err, kind, "meta.k8s.io", NULL);
+	err_cause_add(err, reason, field, "%s", text);
+	return rc;
+}
+
+static int check_dry_run(const struct call *c, const char *v, bool *ret, struct err *err)
+{
+	*ret = streq(v, "All");
+	if (*ret)
+		return 0;
+	auto_free char *text =
+		xasprintf("Unsupported value: []string{\"%s\"}: supported values: \"All\"", v);
+
+	return option_invalid(c, "FieldValueNotSupported", "dryRun", text, err);
 }
 
 int call_dry_run(struct call *c, bool *ret, struct err *err)
@@ -180,25 +198,11 @@ int call_dry_run(struct call *c, bool *ret, struct err *err)
 	http_params(c->req, "dryRun", &values);
 	for (size_t i = 0; i < values.n && rc == 0; i++)
 		if (*values.v[i])
-			rc = check_dry_run(values.v[i], ret, err);
+			rc = check_dry_run(c, values.v[i], ret, err);
 	return rc;
 }
 
 #define MANAGER_MAX 128
-
-static int manager_invalid(const struct call *c, const char *reason, const char *text,
-			   struct err *err)
-{
-	const char *kind = streq(c->verb, "patch")    ? "PatchOptions"
-			   : streq(c->verb, "update") ? "UpdateOptions"
-						      : "CreateOptions";
-	int rc = err_set(err, ERR_INVALID, "%s.meta.k8s.io \"\" is invalid: fieldManager: %s", kind,
-			 text);
-
-	err_about(err, kind, "meta.k8s.io", NULL);
-	err_cause_add(err, reason, "fieldManager", "%s", text);
-	return rc;
-}
 
 /* What a program calls itself, "kubectl/v1.33.0 (linux/amd64) ..." up to the slash. */
 static char *agent_name(const struct call *c)
@@ -225,8 +229,8 @@ int call_manager(struct call *c, const char **ret, struct err *err)
 	}
 	*ret = c->manager;
 	if (strlen(c->manager) > MANAGER_MAX)
-		return manager_invalid(c, "FieldValueTooLong",
-				       "Too long: may not be more than 128 bytes", err);
+		return option_invalid(c, "FieldValueTooLong", "fieldManager",
+				      "Too long: may not be more than 128 bytes", err);
 	for (const char *p = c->manager; *p; p++) {
 		auto_free char *text = NULL;
 
@@ -234,7 +238,7 @@ int call_manager(struct call *c, const char **ret, struct err *err)
 			continue;
 		text = xasprintf("Invalid value: \"%s\": should only contain printable characters",
 				 c->manager);
-		return manager_invalid(c, "FieldValueInvalid", text, err);
+		return option_invalid(c, "FieldValueInvalid", "fieldManager", text, err);
 	}
 	return 0;
 }
@@ -277,27 +281,56 @@ static int query_options(struct call *c, json_t *body, struct err *err)
 	return 0;
 }
 
-static int read_propagation(struct delete_options *o, struct err *err)
+static int read_propagation(struct call *c, struct delete_options *o, struct err *err)
 {
 	const char *p = json_str(o->body, "propagationPolicy", NULL);
 	const json_t *orphan = json_object_get(o->body, "orphanDependents");
+	auto_free char *text = NULL;
 
+	if (p && json_is_boolean(orphan)) {
+		text = xasprintf("Invalid value: \"%s\": orphanDependents and deletionPropagation "
+				 "cannot be both set",
+				 p);
+		return option_invalid(c, "FieldValueInvalid", "propagationPolicy", text, err);
+	}
 	if (!p && json_is_boolean(orphan))
 		p = json_is_true(orphan) ? "Orphan" : "Background";
 	if (!p)
 		return 0;
-	if (!streq(p, "Orphan") && !streq(p, "Background") && !streq(p, "Foreground"))
-		return err_set(err, ERR_INVALID,
-			       "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: "
-			       "Unsupported value: \"%s\": supported values: \"Foreground\", "
-			       "\"Background\", \"Orphan\", \"nil\"",
-			       p);
+	if (!streq(p, "Orphan") && !streq(p, "Background") && !streq(p, "Foreground")) {
+		text = xasprintf("Unsupported value: \"%s\": supported values: \"Foreground\", "
+				 "\"Background\", \"Orphan\", \"nil\"",
+				 p);
+		return option_invalid(c, "FieldValueNotSupported", "propagationPolicy", text, err);
+	}
 	o->propagation = xstrdup(p);
 	o->write.propagation = o->propagation;
 	return 0;
 }
 
-static int read_preconditions(struct delete_options *o, struct err *err)
+/* Who deletes jobs without a word on their pods is told that they stay. */
+static void warn_orphans(struct call *c, const struct delete_options *o)
+{
+	const struct kind *k = c->target.kind;
+
+	if (!o->write.propagation && k && streq(k->group, "batch") && streq(k->kind, "Job"))
+		strv_add(&c->warnings,
+			 "child pods are preserved by default when jobs are deleted; set "
+			 "propagationPolicy=Background to remove them or set "
+			 "propagationPolicy=Orphan to suppress this warning");
+}
+
+/* The body may leave its type out, but not be another's. */
+static int check_options_type(const json_t *body, struct err *err)
+{
+	const char *kind = json_str(body, "kind", "");
+
+	if (!*kind || streq(kind, DELETE_OPTIONS_MESSAGE))
+		return 0;
+	return err_set(err, ERR_BAD_REQUEST, "decoded object cannot be converted to DeleteOptions");
+}
+
+static int read_preconditions(struct call *c, struct delete_options *o, struct err *err)
 {
 	const char *rev = json_str(o->body, "preconditions.resourceVersion", NULL);
 	json_t *dry = json_object_get(o->body, "dryRun");
@@ -307,7 +340,7 @@ static int read_preconditions(struct delete_options *o, struct err *err)
 		return err_set(err, ERR_BAD_REQUEST, "malformed preconditions.resourceVersion");
 	for (size_t i = 0; i < json_array_size(dry); i++) {
 		const char *v = json_string_value(json_array_get(dry, i));
-		int rc = check_dry_run(v ? v : "", &o->write.dry_run, err);
+		int rc = check_dry_run(c, v ? v : "", &o->write.dry_run, err);
 
 		if (rc < 0)
 			return rc;
@@ -324,15 +357,18 @@ int call_delete_options(struct call *c, json_t *body, struct delete_options *ret
 	ret->body = body ? json_incref(body) : delete_body(c, err);
 	if (!ret->body)
 		return -EINVAL;
-	rc = query_options(c, ret->body, err);
+	rc = check_options_type(ret->body, err);
 	if (rc == 0)
-		rc = read_propagation(ret, err);
+		rc = query_options(c, ret->body, err);
 	if (rc == 0)
-		rc = read_preconditions(ret, err);
+		rc = read_propagation(c, ret, err);
+	if (rc == 0)
+		rc = read_preconditions(c, ret, err);
 	if (rc == 0)
 		rc = call_dry_run(c, &dry_run, err);
 	if (rc < 0)
 		return rc;
+	warn_orphans(c, ret);
 	ret->write.dry_run |= dry_run;
 	ret->write.grace_seconds = json_int(ret->body, "gracePeriodSeconds", -1);
 	if (ret->write.grace_seconds < -1)

@@ -259,7 +259,11 @@ struct snapshot {
 };
 void snapshot_take(struct call *c, const struct selection *sel, const struct list_options *o,
 		   struct snapshot *ret);
+void snapshot_add(struct snapshot *s, const struct object *o);
 void snapshot_done(struct snapshot *s);
+/* Answers with these objects (taken over) as a list of the call's kind; more: the limit cut it. */
+void list_reply(struct call *c, struct list_options *o /* taken over */, struct snapshot *s,
+		bool more);
 /* Work behind a handler is cut into slices of this length, so that nobody waits long for it. */
 #define SLICE_US 1000
 /* True once a slice that began at `start` is over. */

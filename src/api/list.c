@@ -299,6 +299,47 @@ static int listing_parse(struct listing *l, struct err *err)
 	return rc;
 }
 
+static struct listing *listing_new(struct call *c)
+{
+	struct listing *l = xnew(struct listing);
+
+	l->call = c;
+	l->now = time(NULL);
+	work_init(&l->work, listing_go, l);
+	return l;
+}
+
+static void listing_start(struct listing *l)
+{
+	struct call *c = l->call;
+
+	c->data = l;
+	c->on_gone = listing_gone;
+	http_respond_on_drain(c->req, on_drain, l);
+	listing_go(l);
+}
+
+void list_reply(struct call *c, struct list_options *o, struct snapshot *s, bool more)
+{
+	struct listing *l;
+
+	if (!c->req) {
+		call_forget(c);
+		return;
+	}
+	l = listing_new(c);
+	l->o = *o;
+	l->found = *s;
+	*o = (struct list_options){0};
+	*s = (struct snapshot){0};
+	l->kept = l->looked = l->found.n;
+	l->selected = true;
+	l->remaining = more && l->kept ? -1 : 0;
+	if (c->accept.media == MEDIA_NONE || c->accept.media == MEDIA_AGGREGATED)
+		c->accept.media = MEDIA_JSON; /* it is done, and shall be told */
+	listing_start(l);
+}
+
 void handle_list(struct call *c)
 {
 	struct listing *l;
@@ -308,10 +349,7 @@ void handle_list(struct call *c)
 		handle_watch(c);
 		return;
 	}
-	l = xnew(struct listing);
-	l->call = c;
-	l->now = time(NULL);
-	work_init(&l->work, listing_go, l);
+	l = listing_new(c);
 	if (listing_parse(l, &err) < 0) {
 		c->next_token = steal_ptr(l->o.next_token);
 		listing_free(l);
@@ -319,8 +357,5 @@ void handle_list(struct call *c)
 		return;
 	}
 	snapshot_take(c, &l->sel, &l->o, &l->found);
-	c->data = l;
-	c->on_gone = listing_gone;
-	http_respond_on_drain(c->req, on_drain, l);
-	listing_go(l);
+	listing_start(l);
 }

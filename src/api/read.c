@@ -69,7 +69,7 @@ bool selection_matches(const struct selection *s, const struct call *c, const st
 
 /* ---- snapshots --------------------------------------------------------------------------- */
 
-static void snapshot_add(struct snapshot *s, const struct object *o)
+void snapshot_add(struct snapshot *s, const struct object *o)
 {
 	if (s->n == s->cap) {
 		s->cap = s->cap ? 2 * s->cap : 16;

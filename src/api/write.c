@@ -319,21 +319,27 @@ void handle_delete(struct call *c)
 	delete_options_done(&options);
 }
 
-/* Many writes, one answer: when the last of them is durable. */
+/* Many writes, a slice at a time, and one answer: what was deleted, when all of it is durable. */
 struct collection {
 	struct call *call;
-	json_t *answer;
-	size_t waiting;
+	struct selection sel;
+	struct list_options list;
+	struct delete_options options;
+	struct snapshot found, deleted;
+	size_t next;
+	size_t waiting; /* writes not yet durable, and one for the work not yet done */
+	struct work work;
 	struct err err; /* the first one */
 };
 
-static void collection_finish(struct collection *d)
+static void collection_free(struct collection *d)
 {
-	if (d->err.message)
-		call_reply_err(d->call, &d->err);
-	else
-		call_reply_json(d->call, 200, json_incref(d->answer));
-	json_decref(d->answer);
+	work_cancel(&d->work);
+	selection_done(&d->sel);
+	list_options_done(&d->list);
+	delete_options_done(&d->options);
+	snapshot_done(&d->found);
+	snapshot_done(&d->deleted);
 	err_done(&d->err);
 	free(d);
 }
@@ -344,62 +350,72 @@ static void collection_done(void *arg, const struct err *err)
 
 	if (err && !d->err.message)
 		err_copy(&d->err, err);
-	if (--d->waiting == 0)
-		collection_finish(d);
+	if (--d->waiting)
+		return;
+	if (d->err.message)
+		call_reply_err(d->call, &d->err);
+	else
+		list_reply(d->call, &d->list, &d->deleted, d->next < d->found.n);
+	collection_free(d);
 }
 
-static void collection_delete(struct collection *d, const struct write_options *options,
-			      const struct object *victim)
+static void collection_delete(struct collection *d, const struct object *victim)
 {
 	const struct object *o;
+	struct write_options w = d->options.write;
 	auto_err err = {0};
 	bool gone;
-	int rc = registry_delete(d->call->api->registry, victim->kind, victim->ns, victim->name,
-				 options, &o, &gone, &err);
 
-	if (rc == 0) {
-		json_array_append_new(json_object_get(d->answer, "items"), object_dup(o));
-		d->waiting += !options->dry_run;
+	if (!w.precondition_uid)
+		w.precondition_uid = victim->uid;
+	if (registry_delete(d->call->api->registry, d->call->target.kind, victim->ns, victim->name,
+			    &w, &o, &gone, &err) == 0) {
+		snapshot_add(&d->deleted, o);
+		d->waiting += !w.dry_run;
 	} else if (err.reason != ERR_NOT_FOUND && !d->err.message) {
 		err_copy(&d->err, &err);
 	}
 }
 
-static void delete_selected(struct call *c, struct selection *sel, struct delete_options *options)
+static void collection_go(void *arg)
 {
-	const struct kind *k = c->target.kind;
-	struct collection *d = xnew(struct collection);
-	struct snapshot s;
-	char version[API_VERSION_MAX];
+	struct collection *d = arg;
+	mono_t start = mono_now();
+	size_t limit = d->list.limit ? d->list.limit : SIZE_MAX;
 
-	d->call = c;
-	d->answer = json_object();
-	d->waiting = 1; /* ourselves, so that no callback finishes it before the loop has ended */
-	json_put_str(d->answer, "kind", k->list_kind);
-	json_put_str(d->answer, "apiVersion", kind_api_version(k, version));
-	json_put(d->answer, "metadata", json_object());
-	json_put(d->answer, "items", json_array());
-	c->on_gone = wait_gone;
-	options->write.done = collection_done;
-	options->write.done_arg = d;
-	snapshot_take(c, sel, NULL, &s);
-	for (size_t i = 0; i < s.n; i++)
-		if (selection_matches(sel, c, s.objects[i]))
-			collection_delete(d, &options->write, s.objects[i]);
-	snapshot_done(&s);
+	while (d->next < d->found.n && d->deleted.n < limit && !d->err.message) {
+		const struct object *victim = d->found.objects[d->next];
+
+		if (slice_over(start)) {
+			work_queue_next(d->call->api->loop, &d->work);
+			return;
+		}
+		d->next++;
+		if (selection_matches(&d->sel, d->call, victim))
+			collection_delete(d, victim);
+	}
 	collection_done(d, NULL);
 }
 
 void handle_delete_collection(struct call *c)
 {
-	struct selection sel = {0};
-	struct delete_options options = {0};
+	struct collection *d = xnew(struct collection);
 	auto_err err = {0};
 
-	if (selection_parse(c, &sel, &err) < 0 || call_delete_options(c, NULL, &options, &err) < 0)
+	d->call = c;
+	d->waiting = 1;
+	work_init(&d->work, collection_go, d);
+	if (selection_parse(c, &d->sel, &err) < 0 ||
+	    list_options_parse(c, false, &d->list, &err) < 0 ||
+	    call_delete_options(c, NULL, &d->options, &err) < 0) {
+		c->next_token = steal_ptr(d->list.next_token);
+		collection_free(d);
 		call_reply_err(c, &err);
-	else
-		delete_selected(c, &sel, &options);
-	delete_options_done(&options);
-	selection_done(&sel);
+		return;
+	}
+	c->on_gone = wait_gone;
+	d->options.write.done = collection_done;
+	d->options.write.done_arg = d;
+	snapshot_take(c, &d->sel, &d->list, &d->found);
+	collection_go(d);
 }

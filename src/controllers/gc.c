@@ -5,6 +5,11 @@
  */
 #include "internal.h"
 
+/* Work on many dependents is cut into slices of this length. */
+#define SLICE_US 1000
+/* While dependents go one after another their waiting owner is looked at no more often. */
+#define OWNER_PAUSE_US (50 * USEC_PER_MSEC)
+
 struct owner {
 	struct map dependents; /* key -> owner (any non-NULL) */
 };
@@ -86,17 +91,29 @@ static void dirty_dependents(struct controller *c, const char *uid)
 		queue_add(&c->queue, key);
 }
 
+/* Most objects are not, and are not worth being parsed for that. */
+static bool is_deleting(const struct object *o)
+{
+	return strstr(o->text, "\"deletionTimestamp\"") && meta_deleting(object_json(o));
+}
+
 static void dirty_owners(struct controller *c, const json_t *obj)
 {
+	struct graph *g = c->state;
 	json_t *ref;
 	size_t i;
 
 	json_array_foreach(json_at(obj, "metadata.ownerReferences"), i, ref)
 	{
-		const struct object *o = store_get_uid(c->store, json_str(ref, "uid", ""));
+		const char *uid = json_str(ref, "uid", "");
+		const struct object *o = store_get_uid(c->store, uid);
 		auto_free char *key = o ? key_of(o) : NULL;
 
-		if (key && meta_deleting(object_json(o)))
+		if (!key || !is_deleting(o))
+			continue;
+		if (map_get(&g->owners, uid))
+			queue_add_after(&c->queue, key, OWNER_PAUSE_US);
+		else /* that was the last one */
 			queue_add(&c->queue, key);
 	}
 }
@@ -201,14 +218,29 @@ static const struct object **dependents(struct controller *c, const char *uid, s
 	return v;
 }
 
+/* True when the slice is over: the key is looked at again in a later turn. */
+static bool put_off(struct controller *c, const struct object *o, mono_t start)
+{
+	if (mono_sub(mono_now(), start) < SLICE_US)
+		return false;
+	auto_free char *key = key_of(o);
+
+	queue_add(&c->queue, key);
+	return true;
+}
+
 static int orphan(struct controller *c, const struct object *o, struct err *err)
 {
 	size_t n;
 	const struct object **deps auto_free = dependents(c, o->uid, &n);
+	mono_t start = mono_now();
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < n; i++)
+	for (size_t i = 0; r == 0 && i < n; i++) {
 		r = drop_owner(c, deps[i], o->uid, err);
+		if (put_off(c, o, start))
+			return r;
+	}
 	return r == 0 ? drop_finalizer(c, o, "orphan", err) : r;
 }
 
@@ -222,14 +254,19 @@ static bool blocks(const json_t *dependent, const char *owner_uid)
 /* Dependents first; the owner goes when nobody holds it any more. */
 static int foreground(struct controller *c, const struct object *o, struct err *err)
 {
-	size_t n, blocking = 0;
+	size_t n;
+	bool blocking = false;
 	const struct object **deps auto_free = dependents(c, o->uid, &n);
+	mono_t start = mono_now();
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		blocking += blocks(object_json(deps[i]), o->uid);
-		if (!meta_deleting(object_json(deps[i])))
-			r = remove_object(c, deps[i], "Foreground", err);
+		blocking = blocking || blocks(object_json(deps[i]), o->uid);
+		if (is_deleting(deps[i]))
+			continue;
+		r = remove_object(c, deps[i], "Foreground", err);
+		if (put_off(c, o, start)) /* only what brings us on may put off the rest */
+			return r;
 	}
 	if (r < 0 || blocking)
 		return r;
@@ -238,18 +275,43 @@ static int foreground(struct controller *c, const struct object *o, struct err *
 
 enum owner_state { OWNER_ABSENT, OWNER_SOLID, OWNER_WAITING };
 
+/* Does the reference name the object that has its uid? Versions may differ. */
+static bool names(const json_t *ref, const struct object *owner)
+{
+	const char *version = json_str(ref, "apiVersion", ""), *slash = strchr(version, '/');
+	size_t group = slash ? (size_t)(slash - version) : 0;
+
+	return streq(json_str(ref, "name", ""), owner->name) &&
+	       streq(json_str(ref, "kind", ""), owner->kind->kind) &&
+	       strlen(owner->kind->group) == group &&
+	       strncmp(owner->kind->group, version, group) == 0;
+}
+
 static enum owner_state owner_state(const struct controller *c, const struct object *o,
 				    const json_t *ref)
 {
 	const struct object *owner = store_get_uid(c->store, json_str(ref, "uid", ""));
 
 	/* An owner in another namespace does not count. */
-	if (!owner || (*owner->ns && !streq(owner->ns, o->ns)))
+	if (!owner || !names(ref, owner) || (*owner->ns && !streq(owner->ns, o->ns)))
 		return OWNER_ABSENT;
-	if (meta_deleting(object_json(owner)) &&
-	    has_finalizer(object_json(owner), "foregroundDeletion"))
+	if (is_deleting(owner) && has_finalizer(object_json(owner), "foregroundDeletion"))
 		return OWNER_WAITING;
 	return OWNER_SOLID;
+}
+
+/* Whoever refers to an owner in another namespace is told why the object goes. */
+static void tell_namespace(struct controller *c, const struct object *o, const json_t *ref)
+{
+	const struct object *owner = store_get_uid(c->store, json_str(ref, "uid", ""));
+
+	if (owner && *owner->ns && !streq(owner->ns, o->ns))
+		registry_event(c->registry, o, NULL, "Warning", "OwnerRefInvalidNamespace",
+			       "garbage-collector-controller",
+			       "ownerRef [%s/%s, namespace: %s, name: %s, uid: %s] does not exist "
+			       "in namespace \"%s\"",
+			       json_str(ref, "apiVersion", ""), json_str(ref, "kind", ""), o->ns,
+			       json_str(ref, "name", ""), json_str(ref, "uid", ""), o->ns);
 }
 
 /* Built-in groups only: an owner of a kind that is not known here may live elsewhere. */
@@ -275,6 +337,8 @@ static int check_owners(struct controller *c, const struct object *o, struct err
 	{
 		enum owner_state s = owner_state(c, o, ref);
 
+		if (s == OWNER_ABSENT)
+			tell_namespace(c, o, ref);
 		unknown += s == OWNER_ABSENT && !owner_known(ref);
 		solid += s == OWNER_SOLID;
 		waiting += s == OWNER_WAITING;

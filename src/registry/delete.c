@@ -82,6 +82,16 @@ static void set_propagation(json_t *obj, const char *policy)
 		finalizer_set(obj, "orphan");
 }
 
+/* What happens to dependents when neither the request nor a former one says it: two kinds have kept
+ * the way of their first versions. */
+static const char *default_propagation(const struct kind *k, const json_t *obj)
+{
+	bool orphans = (streq(k->group, "batch") && streq(k->kind, "Job")) ||
+		       (!*k->group && streq(k->kind, "ReplicationController"));
+
+	return orphans && !has_finalizers(obj) ? "Orphan" : NULL;
+}
+
 /* Seconds a pod gets; 0 for all else, and for pods nothing runs of. */
 static int64_t grace_of(const struct kind *k, const json_t *obj, int64_t wanted)
 {
@@ -143,7 +153,7 @@ int registry_delete(struct registry *r, const struct kind *k, const char *ns, co
 	if (rc < 0)
 		return rc;
 	obj = object_dup(old);
-	set_propagation(obj, o->propagation);
+	set_propagation(obj, o->propagation ? o->propagation : default_propagation(k, obj));
 	grace = grace_of(k, obj, o->grace_seconds);
 	held = is_held(k, obj, grace);
 	if (held) {

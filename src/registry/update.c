@@ -235,6 +235,21 @@ static int write_update(struct registry *r, const struct object *old, json_t *ob
 	return rc;
 }
 
+/* Gone with this write; the writer is answered what he wrote. */
+static int let_go(struct registry *r, const struct object *old, json_t *obj,
+		  const struct write_options *o, const struct object **ret, struct err *err)
+{
+	const struct object *last;
+	int rc = remove_now(r, old, o, &last, err);
+
+	if (rc < 0)
+		return rc;
+	json_put_str(obj, "metadata.resourceVersion",
+		     json_str(object_json(last), "metadata.resourceVersion", ""));
+	*ret = store_detached(r->store, old->kind, obj);
+	return 0;
+}
+
 static int update_existing(struct registry *r, const struct part *part, const struct object *old,
 			   json_t *given, const struct write_options *o, const struct object **ret,
 			   struct err *err)
@@ -266,7 +281,7 @@ static int update_existing(struct registry *r, const struct part *part, const st
 		return rc;
 	count_generation(k, obj, was);
 	if (is_let_go(obj, was, k))
-		return remove_now(r, old, o, ret, err);
+		return let_go(r, old, obj, o, ret, err);
 	return write_update(r, old, obj, o, ret, err);
 }
 

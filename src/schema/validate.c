@@ -116,24 +116,51 @@ static void check_names(struct check *c, const struct kind *k, const json_t *met
 		check_invalid_str(c, "name", name, "%s", bad);
 }
 
+/* "/v1, Kind=Event" as a GroupVersionKind prints; NULL when it may be an owner. */
+static const char *banned_owner(const json_t *owner)
+{
+	bool event = streq(json_str(owner, "apiVersion", ""), "v1") &&
+		     streq(json_str(owner, "kind", ""), "Event");
+
+	return event ? "/v1, Kind=Event" : NULL;
+}
+
+/* What is missing altogether the field table tells. */
+static void check_owner(struct check *c, const json_t *owner)
+{
+	const char *version = json_str(owner, "apiVersion", "");
+	const char *slash = strchr(version, '/'), *banned = banned_owner(owner);
+
+	if (slash && (!slash[1] || strchr(slash + 1, '/'))) /* "a/b/c" is no version at all */
+		check_invalid(c, "apiVersion", json_object_get(owner, "apiVersion"),
+			      "version must not be empty");
+	if (banned)
+		check_invalid(c, NULL, owner, "%s is disallowed from being an owner", banned);
+}
+
 static void check_owners(struct check *c, const json_t *meta)
 {
-	const char *controller = NULL;
+	const json_t *list = json_object_get(meta, "ownerReferences"), *first = NULL;
 	json_t *owner;
+	size_t i;
 
-	check_foreach(c, meta, "ownerReferences", owner)
+	/* Upstream's paths name the list, not the item. */
+	size_t mark = check_enter(c, "ownerReferences");
+
+	json_array_foreach(list, i, owner)
 	{
-		const char *name = json_str(owner, "name", "");
-
+		check_owner(c, owner);
 		if (!json_bool(owner, "controller", false))
 			continue;
-		if (controller)
-			check_invalid(c, NULL, owner,
+		if (first)
+			check_invalid(c, NULL, list,
 				      "Only one reference can have Controller set to true. Found "
-				      "\"true\" in references for %s and %s",
-				      controller, name);
-		controller = name;
+				      "\"true\" in references for %s/%s and %s/%s",
+				      json_str(first, "kind", ""), json_str(first, "name", ""),
+				      json_str(owner, "kind", ""), json_str(owner, "name", ""));
+		first = first ? first : owner;
 	}
+	check_leave(c, mark);
 }
 
 static void check_finalizers(struct check *c, const json_t *meta)

@@ -381,6 +381,154 @@ def test_kubectl_server_side(c):
     wait("no pods", lambda: not c.get("pods"))
 
 
+# ---- deletion
+
+
+def gone(c, path):
+    return wait(f"{path} to go", lambda: ask(c, "GET", path).code == 404, timeout=10)
+
+
+def owner(obj, **more):
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "name": obj["metadata"]["name"],
+            "uid": obj["metadata"]["uid"], **more}
+
+
+def make(c, name, ns="default", want=201, **meta):
+    return ask(c, "POST", f"/api/v1/namespaces/{ns}/configmaps",
+               {"metadata": {"name": name, **meta}}, want=want).json
+
+
+def test_names_and_finalizers(c):
+    name = ask(c, "POST", CMS, {"metadata": {"generateName": "x" * 70}}, want=201).json["metadata"]["name"]
+    equal((len(name), name[:58]), (63, "x" * 58))
+    ask(c, "DELETE", f"{CMS}/{name}", want=200)
+    obj = make(c, "fin", finalizers=["x.y/z"])
+    held = ask(c, "DELETE", CMS + "/fin", want=200).json
+    equal(held["kind"], "ConfigMap", "what stays is answered as it is")
+    true(held["metadata"]["deletionTimestamp"], "marked")
+    more = ask(c, "PATCH", CMS + "/fin", {"metadata": {"finalizers": ["x.y/z", "a/b"]}}, MERGE, want=422)
+    contains(more.json["message"], 'Forbidden: no new finalizers can be added if the object is being deleted, '
+                                   'found new finalizers []string{"a/b"}')
+    with Watch(c, CMS, resourceVersion=held["metadata"]["resourceVersion"]) as w:
+        last = ask(c, "PATCH", CMS + "/fin", {"metadata": {"finalizers": None}}, MERGE, want=200).json
+        equal(last["metadata"].get("finalizers"), None, "the writer is answered what he wrote")
+        w.wait(1)
+        equal(w.kinds(), [("DELETED", "fin")])
+    gone(c, CMS + "/fin")
+    obj = make(c, "pre")
+    for wrong in ({"uid": "x"}, {"resourceVersion": "1"}):
+        equal(ask(c, "DELETE", CMS + "/pre", {"preconditions": wrong}).json["reason"], "Conflict")
+    for bad in ({"propagationPolicy": "Never"}, {"propagationPolicy": "Orphan", "orphanDependents": True},
+                {"dryRun": ["Some"]}):
+        equal(ask(c, "DELETE", CMS + "/pre", bad).code, 422, bad)
+    equal(ask(c, "DELETE", CMS + "/pre", {"dryRun": ["All"]}, want=200).json["status"], "Success")
+    done = ask(c, "DELETE", CMS + "/pre", {"preconditions": {
+        "uid": obj["metadata"]["uid"], "resourceVersion": obj["metadata"]["resourceVersion"]}}, want=200).json
+    equal(done["details"], {"name": "pre", "kind": "configmaps", "uid": obj["metadata"]["uid"]})
+
+
+def test_garbage(c):
+    a = make(c, "a")
+    make(c, "a1", ownerReferences=[owner(a, blockOwnerDeletion=True)])
+    make(c, "a2", ownerReferences=[owner(a, blockOwnerDeletion=True)], finalizers=["x.y/z"])
+    equal(ask(c, "DELETE", CMS + "/a", {"propagationPolicy": "Foreground"}, want=200).json["metadata"]["finalizers"],
+          ["foregroundDeletion"])
+    gone(c, CMS + "/a1")
+    equal(ask(c, "GET", CMS + "/a").code, 200, "waits for what blocks it")
+    ask(c, "PATCH", CMS + "/a2", {"metadata": {"finalizers": None}}, MERGE, want=200)
+    gone(c, CMS + "/a2")
+    gone(c, CMS + "/a")
+    b = make(c, "bb")
+    make(c, "bb1", ownerReferences=[owner(b)])
+    ask(c, "DELETE", CMS + "/bb", {"orphanDependents": True}, want=200)
+    gone(c, CMS + "/bb")
+    equal(ask(c, "GET", CMS + "/bb1", want=200).json["metadata"].get("ownerReferences"), None)
+    # Owners that do not exist, are called otherwise, or live elsewhere.
+    ask(c, "POST", "/api/v1/namespaces", {"metadata": {"name": "elsewhere"}}, want=201)
+    b1 = ask(c, "GET", CMS + "/bb1").json
+    make(c, "g1", ownerReferences=[{**owner(b1), "uid": "7e7e7e7e-0000-4000-8000-000000000000"}])
+    make(c, "g2", ownerReferences=[{**owner(b1), "name": "other"}])
+    make(c, "g3", "elsewhere", ownerReferences=[owner(b1)])
+    two = make(c, "g4", ownerReferences=[owner(b1), {**owner(b1), "name": "other", "uid": "7"}])
+    equal(len(two["metadata"]["ownerReferences"]), 2)
+    for path in (CMS + "/g1", CMS + "/g2", "/api/v1/namespaces/elsewhere/configmaps/g3"):
+        gone(c, path)
+    wait("the dangling reference to go", lambda: len(
+        ask(c, "GET", CMS + "/g4").json["metadata"]["ownerReferences"]) == 1)
+    events = ask(c, "GET", "/api/v1/namespaces/elsewhere/events").json["items"]
+    equal([e["reason"] for e in events], ["OwnerRefInvalidNamespace"])
+    # A circle can still be deleted.
+    x = make(c, "x")
+    y = make(c, "y", ownerReferences=[owner(x)])
+    ask(c, "PATCH", CMS + "/x", {"metadata": {"ownerReferences": [owner(y)]}}, MERGE, want=200)
+    ask(c, "DELETE", CMS + "/x", {"propagationPolicy": "Foreground"}, want=200)
+    gone(c, CMS + "/x")
+    gone(c, CMS + "/y")
+    ask(c, "DELETE", CMS + "/bb1", want=200)
+    gone(c, CMS + "/g4")
+
+
+def test_deletecollection(c):
+    for i in range(6):
+        make(c, f"c{i}", labels={"coll": "x"})
+    equal(len(ask(c, "DELETE", CMS, labelSelector="coll", dryRun="All", want=200).json["items"]), 6)
+    first = ask(c, "DELETE", CMS, labelSelector="coll", limit=2, want=200).json
+    equal((first["kind"], len(first["items"])), ("ConfigMapList", 2))
+    true(first["metadata"]["continue"], "more is left")
+    equal(len(ask(c, "GET", CMS, labelSelector="coll").json["items"]), 4)
+    equal(len(ask(c, "DELETE", CMS, labelSelector="coll", fieldSelector="metadata.name=c5").json["items"]), 1)
+    equal(len(ask(c, "DELETE", CMS, labelSelector="coll", want=200).json["items"]), 3)
+    equal(ask(c, "DELETE", CMS, labelSelector="coll", resourceVersionMatch="Exact").code, 422)
+    equal(len(ask(c, "DELETE", CMS, labelSelector="coll").json["items"]), 0)
+
+
+def test_namespaces_go(c):
+    ask(c, "POST", "/api/v1/namespaces", {"metadata": {"name": "going"}}, want=201)
+    make(c, "held", "going", finalizers=["x.y/z"])
+    make(c, "free", "going")
+    answer = ask(c, "DELETE", "/api/v1/namespaces/going", want=200).json
+    equal((answer["kind"], answer["status"]["phase"]), ("Namespace", "Terminating"))
+
+    def conditions():
+        status = ask(c, "GET", "/api/v1/namespaces/going").json["status"]
+        return {x["type"]: (x["status"], x["message"]) for x in status.get("conditions", [])}
+
+    wait("conditions", lambda: conditions().get("NamespaceFinalizersRemaining", ("",))[0] == "True")
+    equal(conditions()["NamespaceContentRemaining"],
+          ("True", "Some resources are remaining: configmaps. has 1 resource instances"))
+    equal(conditions()["NamespaceFinalizersRemaining"],
+          ("True", "Some content in the namespace has finalizers remaining: x.y/z in 1 resource instances"))
+    refused = make(c, "late", "going", want=403)
+    contains(refused["message"], "unable to create new content in namespace going because it is being terminated")
+    equal(refused["details"]["causes"][0]["reason"], "NamespaceTerminating")
+    ask(c, "PATCH", "/api/v1/namespaces/going/configmaps/held", {"metadata": {"finalizers": None}}, MERGE, want=200)
+    gone(c, "/api/v1/namespaces/going")
+    # A finalizer of somebody else's, taken out by PUT .../finalize.
+    ask(c, "POST", "/api/v1/namespaces", {"metadata": {"name": "kept"}, "spec": {"finalizers": ["a.b/c"]}}, want=201)
+    ask(c, "DELETE", "/api/v1/namespaces/kept", want=200)
+    obj = wait("the content to go", lambda: [o for o in [ask(c, "GET", "/api/v1/namespaces/kept").json]
+                                             if o["spec"]["finalizers"] == ["a.b/c"]])[0]
+    obj["spec"]["finalizers"] = []
+    ask(c, "PUT", "/api/v1/namespaces/kept/finalize", obj, want=200)
+    gone(c, "/api/v1/namespaces/kept")
+
+
+def test_orphans_by_default(c):
+    """Jobs and ReplicationControllers keep their pods unless told otherwise, and Jobs say so."""
+    jobs = "/apis/batch/v1/namespaces/default/jobs"
+    job = {"metadata": {"name": "j"}, "spec": {"suspend": True, "template": {
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "none:1"}]}}}}
+    made = ask(c, "POST", jobs, job, want=201).json
+    make(c, "child", ownerReferences=[owner(made)])
+    answer = ask(c, "DELETE", jobs + "/j", want=200)
+    contains("".join(answer.warnings), "child pods are preserved by default when jobs are deleted")
+    gone(c, jobs + "/j")
+    equal(ask(c, "GET", CMS + "/child", want=200).json["metadata"].get("ownerReferences"), None)
+    made = ask(c, "POST", jobs, job, want=201).json
+    equal(ask(c, "DELETE", jobs + "/j", {"propagationPolicy": "Background"}, want=200).warnings, [])
+    ask(c, "DELETE", CMS + "/child", want=200)
+
+
 # ---- many objects, many watchers
 
 

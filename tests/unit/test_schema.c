@@ -555,10 +555,18 @@ static const struct {
 	 "'controller':true},{'apiVersion':'v1','kind':'Pod','name':'q','uid':'2','controller':"
 	 "true}]"
 	 "}}",
-	 "FieldValueInvalid", "metadata.ownerReferences[1]",
-	 "Only one reference can have Controller set to true. Found \"true\" in references for p "
-	 "and "
-	 "q"},
+	 "FieldValueInvalid", "metadata.ownerReferences",
+	 "Only one reference can have Controller set to true. Found \"true\" in references for "
+	 "Pod/p and Pod/q"},
+	{"cm", 0,
+	 "{'metadata':{'ownerReferences':[{'apiVersion':'v1','kind':'Event','name':'p','uid':'1'}]}"
+	 "}",
+	 "FieldValueInvalid", "metadata.ownerReferences",
+	 "/v1, Kind=Event is disallowed from being an owner"},
+	{"cm", 0,
+	 "{'metadata':{'ownerReferences':[{'apiVersion':'a/b/"
+	 "c','kind':'X','name':'p','uid':'1'}]}}",
+	 "FieldValueInvalid", "metadata.ownerReferences.apiVersion", "version must not be empty"},
 	{"cm", 1, "{'metadata':{'name':'other'}}", "FieldValueInvalid", "metadata.name",
 	 "Invalid value: \"other\": field is immutable"},
 	{"cm", 1, "{'metadata':{'uid':'2'}}", "FieldValueInvalid", "metadata.uid",
