@@ -14,6 +14,7 @@
 
 #include <coracle/api.h>
 #include <coracle/dns.h>
+#include <coracle/identity.h>
 #include <coracle/image.h>
 #include <coracle/network.h>
 #include <coracle/proxy.h>
@@ -35,6 +36,7 @@ struct node_config {
 /* The parts it drives; all borrowed. */
 struct node_parts {
 	struct registry *registry;
+	struct identity *identity; /* makes the tokens that pods mount; NULL: nobody does */
 	struct runtime *runtime;
 	struct image_store *images;
 	struct network *network;

@@ -20,6 +20,7 @@ struct registry_config {
 	const char *cluster_domain; /* "cluster.local" */
 	int node_port_min, node_port_max;
 	const char *node_name;
+	bool mount_tokens; /* pods get credentials for the API: it can be reached from them */
 };
 struct registry;
 struct registry *registry_new(struct loop *loop, struct store *store,

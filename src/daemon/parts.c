@@ -121,7 +121,8 @@ static int start_registry(struct daemon *d, struct err *err)
 				    .cluster_domain = d->o->cluster_domain,
 				    .node_port_min = 30000,
 				    .node_port_max = 32767,
-				    .node_name = d->o->node_name};
+				    .node_name = d->o->node_name,
+				    .mount_tokens = d->api_addr.len > 0};
 
 	d->registry = registry_new(d->loop, d->store, &c, err);
 	return d->registry ? 0 : -EIO;
@@ -274,6 +275,7 @@ static int start_node(struct daemon *d, struct err *err)
 				.pod_cidr = d->node_cidr,
 				.version = CORACLE_KUBERNETES_VERSION};
 	struct node_parts p = {.registry = d->registry,
+			       .identity = d->identity,
 			       .runtime = d->runtime,
 			       .images = d->images,
 			       .network = d->network,

@@ -126,6 +126,10 @@ int64_t pod_grace_seconds(const struct pod *p);
 /* volumes.c */
 int volumes_prepare(struct pod *p, const char **ret_volume, struct err *err) MUST_CHECK;
 void volumes_refresh(struct pod *p);
+/* Microseconds until a token in a volume must be renewed by volumes_refresh(), at least 1; 0:
+ * never.
+ */
+uint64_t volumes_due_in(const struct pod *p);
 /* Forgets what was prepared and unmounts (pod clean-up); directories stay for trash. */
 void volumes_release(struct pod *p);
 int volumes_mounts(struct pod *p, const json_t *container, const struct env *env, struct spec *s,

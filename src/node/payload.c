@@ -61,6 +61,7 @@ struct part {
 	const struct payload_ctx *ctx;
 	const json_t *source; /* the volume source or projection */
 	mode_t mode;	      /* default mode */
+	bool private_token;
 };
 
 static mode_t item_mode(const struct part *x, const json_t *item)
@@ -165,6 +166,18 @@ static int add_downward(const struct part *x, struct err *err)
 	return 0;
 }
 
+/* Whoever reads the token acts as the pod: with a group of its own, others may not (kubelet). */
+static int add_token(const struct part *x, struct err *err)
+{
+	const struct payload_ctx *c = x->ctx;
+	const char *text = c->token(c->token_arg, x->source, err);
+
+	if (!text)
+		return -EINVAL;
+	return add_file(x->payload, json_str(x->source, "path", ""), xstrdup(text), strlen(text),
+			x->private_token ? 0600 : x->mode, err);
+}
+
 static const struct source {
 	const char *key;       /* in spec.volumes[] */
 	const char *projected; /* in projected.sources[] */
@@ -173,6 +186,7 @@ static const struct source {
 	{"configMap", "configMap", add_config_map},
 	{"secret", "secret", add_secret},
 	{"downwardAPI", "downwardAPI", add_downward},
+	{"", "serviceAccountToken", add_token},
 };
 
 static int add_projection(struct part *x, const json_t *projection, struct err *err)
@@ -204,7 +218,11 @@ int payload_build(struct payload *p, const json_t *volume, const struct payload_
 		  struct err *err)
 {
 	const json_t *projected = json_object_get(volume, "projected");
-	struct part x = {p, ctx, projected, default_mode(projected)};
+	struct part x = {.payload = p,
+			 .ctx = ctx,
+			 .source = projected,
+			 .mode = default_mode(projected),
+			 .private_token = json_at(ctx->pod, "spec.securityContext.fsGroup")};
 	size_t i;
 	json_t *v;
 	int ret;

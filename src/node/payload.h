@@ -27,6 +27,9 @@ struct payload_ctx {
 	const struct self_facts *self;
 	env_lookup_fn *lookup;
 	void *arg;
+	/* The token for a serviceAccountToken source; borrowed; NULL + err. */
+	const char *(*token)(void *arg, const json_t *source, struct err *err);
+	void *token_arg;
 };
 /* Is this entry of spec.volumes one of the four kinds? */
 bool payload_is(const json_t *volume);

@@ -5,6 +5,8 @@
 
 #include <arpa/inet.h>
 
+#define TOKEN_RETRY_US (10 * USEC_PER_SEC)
+
 /* ---- small questions -------------------------------------------------------------------- */
 
 const json_t *pod_json(const struct pod *p)
@@ -127,10 +129,28 @@ struct pod *pod_new(struct node *n, const struct object *obj)
 	return p;
 }
 
+/* Whether files that tell of the pod itself may say something else. */
+static bool self_differs(const struct object *a, const struct object *b)
+{
+	static const char *const members[] = {"metadata.labels", "metadata.annotations"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		json_t *x = json_at(object_json(a), members[i]);
+		json_t *y = json_at(object_json(b), members[i]);
+
+		if (x != y && (!x || !y || !json_equal(x, y)))
+			return true;
+	}
+	return false;
+}
+
 void pod_update(struct pod *p, const struct object *obj)
 {
 	const struct object *old = p->obj;
 
+	if (old && obj->rev != p->own_rev && strstr(obj->text, "downwardAPI") &&
+	    self_differs(old, obj))
+		p->configs_changed = true;
 	p->obj = object_ref(obj);
 	object_unref(old);
 }
@@ -364,6 +384,19 @@ static void step_sandbox(struct pod *p)
 	}
 }
 
+/* A failure is tried again soon: a token that has run out is worth nothing. */
+static void refresh_tokens(struct pod *p)
+{
+	uint64_t due = volumes_due_in(p);
+
+	if (due == 1) {
+		volumes_refresh(p);
+		due = volumes_due_in(p);
+	}
+	if (due)
+		pod_wake_in(p, due > 1 ? due : TOKEN_RETRY_US);
+}
+
 /* What INIT and RUNNING have in common; true: the state was left. */
 static bool leave(struct pod *p)
 {
@@ -377,6 +410,7 @@ static bool leave(struct pod *p)
 		pod_set_state(p, POD_STOPPING);
 		return true;
 	}
+	refresh_tokens(p);
 	if (p->configs_changed) {
 		p->configs_changed = false;
 		volumes_refresh(p);

@@ -2,6 +2,7 @@
 /* volumes: what a pod mounts. One row per kind of volume; payload.c makes the contents of four. */
 #include "internal.h"
 #include "payload.h"
+#include "tokens.h"
 
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -17,6 +18,7 @@ struct volume {
 	bool device;	 /* hostPath CharDevice, BlockDevice */
 	bool mounted;	 /* a tmpfs of ours is mounted on path */
 	bool payload;
+	struct tokens tokens; /* that its files hold */
 };
 
 static const json_t *volume_specs(const struct pod *p)
@@ -131,12 +133,32 @@ static int prepare_host_path(struct pod *p UNUSED, struct volume *v, const json_
 
 /* ---- configMap, secret, downwardAPI, projected -------------------------------------------- */
 
+struct token_source {
+	struct pod *pod;
+	struct volume *volume;
+};
+
+static const char *volume_token(void *arg, const json_t *source, struct err *err)
+{
+	const struct token_source *t = arg;
+	struct node *n = t->pod->node;
+
+	return tokens_get(&t->volume->tokens, n->parts.identity, n->store, t->pod->obj, source,
+			  loop_now(n->loop), err);
+}
+
 /* Writes the files when they differ from what is there. */
 static int payload_refresh(struct pod *p, struct volume *v, const json_t *spec, struct err *err)
 {
 	char ip[INET_ADDRSTRLEN], digest[65];
 	struct self_facts self = pod_self(p, ip);
-	struct payload_ctx ctx = {pod_json(p), &self, pod_lookup, p};
+	struct token_source tokens = {p, v};
+	struct payload_ctx ctx = {.pod = pod_json(p),
+				  .self = &self,
+				  .lookup = pod_lookup,
+				  .arg = p,
+				  .token = volume_token,
+				  .token_arg = &tokens};
 	auto_payload files = {0};
 	int ret = payload_build(&files, spec, &ctx, err);
 
@@ -210,6 +232,7 @@ static void volume_done(struct volume *v)
 {
 	if (v->mounted)
 		umount2(v->path, MNT_DETACH);
+	tokens_done(&v->tokens);
 	free(v->name);
 	free(v->path);
 }
@@ -258,6 +281,19 @@ void volumes_refresh(struct pod *p)
 		pod_event(p, "Warning", "FailedMount",
 			  "MountVolume.SetUp failed for volume \"%s\" : %s", name,
 			  err_message(&err));
+}
+
+uint64_t volumes_due_in(const struct pod *p)
+{
+	uint64_t first = 0;
+
+	for (size_t i = 0; i < p->n_volumes; i++) {
+		uint64_t us = tokens_due_in(&p->volumes[i].tokens, loop_now(p->node->loop));
+
+		if (us && (!first || us < first))
+			first = us;
+	}
+	return first;
 }
 
 void volumes_release(struct pod *p)

@@ -49,6 +49,8 @@ static int set_service_account(struct registry *r, json_t *pod, struct err *err)
 	secrets = account ? json_at(object_json(account), "imagePullSecrets") : NULL;
 	if (json_array_size(secrets) && !json_len(pod, "spec.imagePullSecrets"))
 		json_put(pod, "spec.imagePullSecrets", json_deep_copy(secrets));
+	if (r->mount_tokens)
+		account_mount_token(pod, account);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
  *   apply.c      server-side apply
  *   view.c       versions of a kind that are stored as another version
  *   admit.c      namespaces and pods: what may come in, what is filled in
+ *   account.c    the API's credentials in every pod
  *   service.c    cluster addresses and node ports
  *   event.c      recording of events
  */
@@ -39,6 +40,7 @@ struct registry {
 	struct loop *loop;
 	struct store *store;
 	char *service_cidr, *node_name;
+	bool mount_tokens;
 	struct allocator allocator;
 	struct events events;
 };
@@ -110,6 +112,11 @@ int admit_namespace(struct registry *r, const struct kind *k, const char *ns, co
 		    struct err *err) MUST_CHECK;
 /* Fills in what admission plug-ins fill in, before defaults. */
 int admit_create(struct registry *r, const struct kind *k, json_t *obj, struct err *err) MUST_CHECK;
+
+/* ---- account.c -------------------------------------------------------------------------- */
+
+/* account NULL: it is not there yet. */
+void account_mount_token(json_t *pod, const struct object *account);
 
 /* ---- service.c -------------------------------------------------------------------------- */
 

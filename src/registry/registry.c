@@ -97,6 +97,7 @@ struct registry *registry_new(struct loop *loop, struct store *store,
 	r->store = store;
 	r->service_cidr = xstrdup(config->service_cidr);
 	r->node_name = xstrdup_null(config->node_name);
+	r->mount_tokens = config->mount_tokens;
 	events_init(r);
 	if (allocator_init(r, config, err) < 0 || allocator_start(r, err) < 0) {
 		registry_free(r);

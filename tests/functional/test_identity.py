@@ -171,3 +171,97 @@ def test_token_request(c):
     config = json.loads(with_token(c, token, "get", "--raw", "/.well-known/openid-configuration").stdout)
     equal(config["issuer"], claims(token)["iss"], "issuer")
     equal(json.loads(with_token(c, token, "get", "--raw", "/openid/v1/jwks").stdout)["keys"][0]["alg"], "ES256", "keys")
+    c.kubectl("delete", "rolebinding", "default-views")
+
+
+ACCESS = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+def test_in_pod(c):
+    """Every pod has a token, the authority and its namespace; the token is its own, and ends with it."""
+    c.apply(pod("inside"))
+    c.wait_ready("default", {"app": "inside"}, 1)
+    cat = lambda name: c.kubectl("exec", "inside", "--", "cat", f"{ACCESS}/{name}").stdout
+    equal(cat("namespace"), "default", "namespace")
+    with open(os.path.join(c.state_dir, "pki", "ca.crt")) as f:
+        equal(cat("ca.crt"), f.read(), "ca.crt")
+    token = cat("token")
+    said = claims(token)["kubernetes.io"]
+    equal((said["serviceaccount"]["name"], said["pod"]["name"], said["node"]["name"]), ("default", "inside", c.name), "claims")
+    volume = [v for v in c.get("pod", "inside", "default")["spec"]["volumes"] if v["name"].startswith("kube-api-access-")]
+    equal(len(volume), 1, "volumes")
+    env = c.kubectl("exec", "inside", "--", "env").stdout
+    contains(env, "KUBERNETES_SERVICE_HOST=10.43.0.1")
+    contains(env, "KUBERNETES_SERVICE_PORT=443")
+    who = json.loads(with_token(c, token, "auth", "whoami", "-o", "json").stdout)["status"]["userInfo"]
+    equal(who["username"], "system:serviceaccount:default:default", "whoami")
+    equal(who["extra"]["authentication.kubernetes.io/pod-name"], ["inside"], "extra")
+    # as a client in the pod: the service's address, verified by the authority of the volume
+    with open(os.path.join(c.disk, "ca.crt"), "w") as f:
+        f.write(cat("ca.crt"))
+    inside = lambda path: c.inside(["curl", "-sS", "--cacert", os.path.join(c.disk, "ca.crt"), "-H", "Authorization: Bearer " + token,
+                                    "--resolve", "kubernetes.default.svc:443:10.43.0.1", "https://kubernetes.default.svc" + path]).stdout
+    contains(inside("/api/v1/namespaces/default/pods"),
+             'pods is forbidden: User \\"system:serviceaccount:default:default\\" cannot list resource \\"pods\\" in API group '
+             '\\"\\" in the namespace \\"default\\"')
+    c.kubectl("create", "role", "see", "--verb=list", "--resource=pods")
+    c.kubectl("create", "rolebinding", "see", "--role=see", "--serviceaccount=default:default")
+    contains(inside("/api/v1/namespaces/default/pods"), '"kind":"PodList"')
+    contains(inside("/api/v1/namespaces/default/secrets"), "secrets is forbidden")
+    c.kubectl("delete", "pod", "inside")
+    contains(inside("/api/v1/namespaces/default/pods"), "Unauthorized")
+
+    c.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "bare"}, "automountServiceAccountToken": False})
+    bare = pod("bare")
+    bare["spec"]["serviceAccountName"] = "bare"
+    c.apply(bare)
+    true("volumes" not in c.get("pod", "bare", "default")["spec"], "automount off")
+    bare["metadata"]["name"] = "own-wish"
+    bare["spec"]["automountServiceAccountToken"] = True
+    c.apply(bare)
+    true(c.get("pod", "own-wish", "default")["spec"]["volumes"], "the pod's wish counts more")
+
+
+def test_client_in_pod(c):
+    """A stock client that knows nothing but where it runs (kubectl is one static program)."""
+    c.kubectl("create", "namespace", "inner")
+    p = pod("client")
+    p["spec"]["volumes"] = [{"name": "kubectl", "hostPath": {"path": os.path.realpath(c.kubectl_path), "type": "File"}}]
+    p["spec"]["containers"][0]["volumeMounts"] = [{"name": "kubectl", "mountPath": "/bin/kubectl"}]
+    c.apply(p, ns="inner")
+    c.wait_ready("inner", {"app": "client"}, 1)
+    inside = lambda *a, **kw: c.kubectl("exec", "client", "-n", "inner", "--", "kubectl", *a, **kw)
+    contains(inside("auth", "whoami").stdout, "system:serviceaccount:inner:default")
+    contains(inside("get", "pods", check=False).stderr,
+             'pods is forbidden: User "system:serviceaccount:inner:default" cannot list resource "pods" in API group "" '
+             'in the namespace "inner"')
+    c.kubectl("create", "rolebinding", "edits", "-n", "inner", "--clusterrole=edit", "--serviceaccount=inner:default")
+    contains(inside("get", "pods").stdout, "client")
+    contains(inside("create", "configmap", "made-inside", "--from-literal=x=y").stdout, "configmap/made-inside created")
+    contains(inside("get", "pods", "-n", "default", check=False).stderr, 'in the namespace "default"')
+    contains(inside("create", "rolebinding", "more", "--clusterrole=admin", "--user=me", check=False).stderr, "forbidden")
+
+
+def test_projected(c):
+    """A volume of all sources; its files follow the objects; a token for somebody else."""
+    c.kubectl("create", "configmap", "settings", "--from-literal=a=1")
+    p = pod("projected", labels={"app": "projected", "v": "1"})
+    p["spec"]["volumes"] = [{"name": "all", "projected": {"sources": [
+        {"serviceAccountToken": {"path": "vault-token", "audience": "vault", "expirationSeconds": 600}},
+        {"configMap": {"name": "settings"}},
+        {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}}]}}]
+    p["spec"]["containers"][0]["volumeMounts"] = [{"name": "all", "mountPath": "/all"}]
+    c.apply(p)
+    c.wait_ready("default", {"app": "projected"}, 1)
+    cat = lambda name: c.kubectl("exec", "projected", "--", "cat", f"/all/{name}").stdout
+    token = cat("vault-token")
+    equal(claims(token)["aud"], ["vault"], "audience")
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token, "audiences": ["vault"]}}
+    got = json.loads(c.kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(review)).stdout)["status"]
+    equal((got["authenticated"], got["audiences"]), (True, ["vault"]), "review")
+    equal(cat("a"), "1", "config")
+    c.kubectl("patch", "configmap", "settings", "-p", '{"data":{"a":"2"}}')
+    wait("the new value", lambda: cat("a") == "2")
+    c.kubectl("label", "pod", "projected", "v=2", "--overwrite")
+    wait("the new label", lambda: 'v="2"' in cat("labels"))
+    equal(cat("vault-token"), token, "the token stays while it is good")

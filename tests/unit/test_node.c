@@ -465,7 +465,7 @@ static void build(struct payload *p, const char *volume, json_t *all)
 	json_auto_t *pod =
 		json("{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"labels\":{\"b\":"
 		     "\"2\",\"a\":\"1\\\"\"}}}");
-	struct payload_ctx ctx = {pod, &self, lookup, all};
+	struct payload_ctx ctx = {.pod = pod, .self = &self, .lookup = lookup, .arg = all};
 	auto_err err = {0};
 
 	assert_true(payload_is(v));
@@ -534,7 +534,7 @@ static void test_payload_refusals(void **state UNUSED)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		json_auto_t *v = json(cases[i][0]);
-		struct payload_ctx ctx = {pod, &self, lookup, all};
+		struct payload_ctx ctx = {.pod = pod, .self = &self, .lookup = lookup, .arg = all};
 		auto_payload p = {0};
 		auto_err err = {0};
 		assert_true(payload_build(&p, v, &ctx, &err) < 0);
