@@ -20,7 +20,8 @@ int netlink_set_up(struct nl_sock *s, int index);
 int netlink_set_mac(struct nl_sock *s, int index, const uint8_t mac[static 6]);
 int netlink_add_address(struct nl_sock *s, int index, struct in_addr a, uint8_t prefix);
 /* Table local: every address of net is ours (AnyIP). */
-int netlink_add_local_route(struct nl_sock *s, int index, const struct cidr *net);
+/* Makes a network this machine's own, or takes that back. */
+int netlink_local_route(struct nl_sock *s, int index, const struct cidr *net, bool there);
 int netlink_add_default_route(struct nl_sock *s, int index, struct in_addr via);
 /* host_name here, on the bridge and up; eth0 in netns_fd. */
 int netlink_add_veth(struct nl_sock *s, const char *host_name, int bridge, int netns_fd, int mtu);

@@ -59,7 +59,7 @@ static struct child *run_nft(struct masquerade *m, const char *script, child_fn 
 	static const char *const argv[] = {"nft", "-f", "-", NULL};
 	auto_fd int in = memory_file(script);
 	struct child_fd fds[] = {{in, 0}, {m->err_fd, 2}};
-	struct child_config c = {.argv = argv, .fds = fds, .n_fds = ARRAY_SIZE(fds)};
+	struct child_config c = {.argv = argv, .fds = fds, .n_fds = m->err_fd < 0 ? 1 : 2};
 
 	if (in < 0) {
 		err_errno(err, errno, "memfd");

@@ -151,7 +151,7 @@ int netlink_add_address(struct nl_sock *s, int index, struct in_addr a, uint8_t 
 	return or_exists(rtnl_addr_add(s, addr, 0));
 }
 
-static int add_route(struct nl_sock *s, struct rtnl_route *route, int index, struct nl_addr *via)
+static int set_hop(struct rtnl_route *route, int index, struct nl_addr *via)
 {
 	struct rtnl_nexthop *hop = rtnl_route_nh_alloc();
 
@@ -162,10 +162,15 @@ static int add_route(struct nl_sock *s, struct rtnl_route *route, int index, str
 		rtnl_route_nh_set_gateway(hop, via);
 	rtnl_route_add_nexthop(route, hop); /* takes hop */
 	rtnl_route_set_family(route, AF_INET);
+	return 0;
+}
+
+static int add_route(struct nl_sock *s, struct rtnl_route *route)
+{
 	return or_exists(rtnl_route_add(s, route, NLM_F_CREATE | NLM_F_EXCL));
 }
 
-int netlink_add_local_route(struct nl_sock *s, int index, const struct cidr *net)
+int netlink_local_route(struct nl_sock *s, int index, const struct cidr *net, bool there)
 {
 	struct rtnl_route *route auto_clean(route) = rtnl_route_alloc();
 	struct nl_addr *dst auto_clean(nl_addr) = address(net->addr, net->prefix);
@@ -176,7 +181,9 @@ int netlink_add_local_route(struct nl_sock *s, int index, const struct cidr *net
 	rtnl_route_set_type(route, RTN_LOCAL);
 	rtnl_route_set_scope(route, RT_SCOPE_HOST);
 	rtnl_route_set_dst(route, dst);
-	return add_route(s, route, index, NULL);
+	if (set_hop(route, index, NULL) < 0)
+		return -ENOMEM;
+	return there ? add_route(s, route) : from_nl(rtnl_route_delete(s, route, 0));
 }
 
 int netlink_add_default_route(struct nl_sock *s, int index, struct in_addr via)
@@ -189,7 +196,7 @@ int netlink_add_default_route(struct nl_sock *s, int index, struct in_addr via)
 		return -ENOMEM;
 	rtnl_route_set_scope(route, RT_SCOPE_UNIVERSE);
 	rtnl_route_set_dst(route, dst);
-	return add_route(s, route, index, gateway);
+	return set_hop(route, index, gateway) < 0 ? -ENOMEM : add_route(s, route);
 }
 
 int netlink_add_veth(struct nl_sock *s, const char *host_name, int bridge, int netns_fd, int mtu)

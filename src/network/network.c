@@ -82,7 +82,7 @@ static int bring_up(struct network *n, struct err *err)
 		return err_errno(err, -r, "bridge %s", n->bridge);
 	r = lo < 0 ? lo : netlink_set_up(n->sock, lo);
 	if (r == 0)
-		r = netlink_add_local_route(n->sock, lo, &n->service_cidr);
+		r = netlink_local_route(n->sock, lo, &n->service_cidr, true);
 	return r < 0 ? err_errno(err, -r, "route of the service addresses") : 0;
 }
 
@@ -174,8 +174,10 @@ static void release(struct network *n, bool remove)
 		sweep_one(n);
 	strv_done(&n->leaving);
 	timer_free(n->sweep);
-	if (n->sock && remove)
+	if (n->sock && remove) {
 		netlink_delete_link(n->sock, n->bridge);
+		netlink_local_route(n->sock, netlink_index(n->sock, "lo"), &n->service_cidr, false);
+	}
 	if (n->sock)
 		netlink_close(n->sock);
 	while (map_next(&n->attached, &i, NULL, &name))

@@ -208,6 +208,18 @@ static int new_world(void)
 	return world;
 }
 
+/* The number that a command prints. */
+static int left(const char *command)
+{
+	FILE *f = popen(command, "re");
+	int n = -1;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%d", &n), 1);
+	pclose(f);
+	return n;
+}
+
 /* What a pod sends out of the machine comes from the machine's address. */
 static void real_masquerade(void)
 {
@@ -241,7 +253,11 @@ static void real_masquerade(void)
 			recvfrom(server, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len), 2);
 		assert_string_equal(inet_ntoa(from.sin_addr), "192.0.2.1");
 	}
+	assert_int_equal(left("nft list tables | grep -c coracle_"), !network_trouble(n));
+	assert_int_equal(left("ip route show table local 10.43.0.0/16 | grep -c lo"), 1);
 	network_teardown(n);
+	assert_int_equal(left("nft list tables | grep -c coracle_"), 0);
+	assert_int_equal(left("ip route show table local 10.43.0.0/16 | grep -c lo"), 0);
 	close(client);
 	close(server);
 	close(pod);
