@@ -8,7 +8,7 @@ set -eu
 
 build=$top/build/quickstart
 state=/var/lib/coracle run=/run/coracle
-log=$run/coracled.log
+log=$run/coracled.log mark=$state/quickstart
 coracle="$build/coracle"
 image=coracle.local/hello:1
 
@@ -25,23 +25,32 @@ wait_for() {
 	done
 }
 
+# Only what this script has made is touched: the state directory of an installed coracled is not ours.
+ours() { [ ! -e "$state" ] || [ -e "$mark" ]; }
+
 stop() {
+	ours || die "$state is not of this script; use: coracle node stop"
 	if pid=$(coracled_pid); then
 		say "stopping the pods and coracled"
 		"$build/coracled" --stop-pods || true
 		wait_for 60 "end of coracled" sh -c "! kill -0 $pid"
 	fi
+	# coracled lets the kernel forward packets; it was not so before.
+	[ "$(cat "$mark" 2>/dev/null)" != 0 ] || echo 0 >/proc/sys/net/ipv4/ip_forward
 	rm -rf "$run" "$state"
 	say "everything that quickstart.sh made is gone (the packages and $build stay)"
 }
 
 start_daemon() {
-	mkdir -p "$run"
 	if coracled_pid >/dev/null; then say "coracled is running already"; return; fi
+	ours || die "$state exists already and is not of this script: is coracled installed here?"
+	mkdir -p "$run" "$state"
+	[ -e "$mark" ] || cat /proc/sys/net/ipv4/ip_forward >"$mark"
 	say "starting coracled"
 	CORACLE_LIBEXECDIR="$build" setsid "$build/coracled" </dev/null >>"$log" 2>&1 &
 	echo $! >"$run/quickstart.pid"
-	wait_for 30 "API socket" test -S "$run/api.sock"
+	wait_for 30 "API socket" sh -c "[ -S '$run/api.sock' ] || ! kill -0 $!"
+	coracled_pid >/dev/null || { tail -n 5 "$log" >&2; rm -f "$run/quickstart.pid"; die "coracled did not start"; }
 	wait_for 30 "ready node" sh -c "'$coracle' get node | grep -qw Ready"
 }
 
@@ -86,11 +95,12 @@ next_steps() {
 	cat <<TXT
 
 It works. To go on:
-  $coracle get pods -A                     look around (or put $build into PATH)
-  $coracle describe deployment hello -n hello
-  $coracle kubeconfig > coracle.conf       then: kubectl --kubeconfig coracle.conf get all -A
-  $coracle scale deployment hello -n hello --replicas 5
-  $coracle show                            what the daemon holds
+  alias coracle="sudo $coracle"
+  coracle get pods -A                            look around
+  coracle describe deployment hello -n hello
+  coracle scale deployment hello -n hello --replicas 5
+  coracle show                                   what the daemon holds
+  coracle kubeconfig > coracle.conf              then: kubectl --kubeconfig coracle.conf get all -A
 The daemon writes its log to $log. To stop and undo:
   sudo $0 --stop
 TXT
