@@ -2,6 +2,8 @@
 """Functional tests: a real coracled in a network and mount namespace of its own, with private
 directories, driven from outside. Conditions are waited for, nothing sleeps for a fixed time."""
 import contextlib
+import glob
+import hashlib
 import json
 import os
 import shutil
@@ -120,6 +122,7 @@ class Cluster:
             self.stop_pods()
         self.kill(signal.SIGKILL)
         self.kill_sandboxes()
+        self.remove_cgroups()
         run(["ip", "netns", "del", self.ns], check=False)
         shutil.rmtree(self.dir, ignore_errors=True)
         shutil.rmtree(self.disk, ignore_errors=True)
@@ -201,6 +204,14 @@ class Cluster:
         for pid in self.sandboxes():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+
+    def remove_cgroups(self):
+        """What a daemon that was killed, and its sandboxes, leave."""
+        name = "coracle-" + hashlib.sha256(self.run_dir.encode()).hexdigest()[:12]
+        for top in glob.glob(f"/sys/fs/cgroup/{name}") + glob.glob(f"/sys/fs/cgroup/*/{name}"):
+            for path, _, _ in os.walk(top, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
 
     # -- commands
 
