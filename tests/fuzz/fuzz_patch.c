@@ -25,8 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	json_auto_t *made =
 		json_is_object(patch) ? patch_create_three_way(m, obj, patch, obj, &e3) : NULL;
 	/* The object is never changed, and a failure always says why. */
-	if (!json_equal(obj, before) || (!smp && !e1.message) || (!six902 && !e2.message) ||
-	    (json_is_object(patch) && !made && !e3.message))
+	if (!json_equal(obj, before) || !merged || (!smp && !e1.message) ||
+	    (!six902 && !e2.message) || (json_is_object(patch) && !made && !e3.message))
 		abort();
 	return 0;
 }

@@ -2,7 +2,8 @@
 /*
  * Replays a fuzz target over its corpus, so that `make check` runs every input ever found. Without
  * arguments the corpus is $srcdir/tests/fuzz/corpus/<x> for a program named fuzz_<x>. Each input is
- * also cut short at a few places: truncation is the commonest bad input.
+ * also cut short at a few places: truncation is the commonest bad input. Where libFuzzer has the
+ * main function (--enable-fuzzers), calling a target without arguments still replays.
  */
 #include <coracle/base.h>
 #include <sys/stat.h>
@@ -52,7 +53,7 @@ static int replay(const char *path)
 	return n;
 }
 
-int main(int argc, char **argv)
+static int replay_all(int argc, char **argv)
 {
 	const char *srcdir = getenv("srcdir");
 	const char *name = strrchr(argv[0], '/');
@@ -71,3 +72,19 @@ int main(int argc, char **argv)
 	printf("%s: %d inputs\n", name, n);
 	return n ? 0 : 1;
 }
+
+#ifdef FUZZERS
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	if (*argc < 2)
+		exit(replay_all(*argc, *argv));
+	return 0;
+}
+#else
+int main(int argc, char **argv)
+{
+	return replay_all(argc, argv);
+}
+#endif
