@@ -28,6 +28,9 @@ struct registry *registry_new(struct loop *loop, struct store *store,
 void registry_free(struct registry *r);
 struct store *registry_store(const struct registry *r);
 
+/* Holds a definition until its objects have been deleted. */
+#define CRD_CLEANUP_FINALIZER "customresourcecleanup.apiextensions.k8s.io"
+
 struct write_options {
 	bool dry_run;		      /* everything but storing; *ret is a detached object */
 	enum store_class storage;     /* default (0): STORE_DURABLE */

@@ -4,8 +4,10 @@
  *
  * Purpose: one table of kinds and one of fields, compiled at build time from src/schema/api/.
  * From them come decoding (strict JSON, protobuf), defaults, validation, patches, selectors,
- * Table columns, discovery and OpenAPI. All functions are pure: no I/O, no state.
- * Lifetime: none for built-in kinds; kinds made at run time (CRDs, later) use the same structs.
+ * Table columns, discovery and OpenAPI. All functions are pure: no I/O, and no state but the list
+ * of custom kinds.
+ * Lifetime: none for built-in kinds. Kinds made at run time (CustomResourceDefinitions) use the
+ * same structs; whoever keeps a pointer to a kind beyond a turn of the loop holds it by kind_ref().
  */
 #ifndef CORACLE_SCHEMA_H
 #define CORACLE_SCHEMA_H
@@ -45,8 +47,10 @@ enum field_flags {
 	FIELD_MAP_ATOMIC = 16, /* SSA: struct or map owned as one */
 	FIELD_REQUIRED = 32,
 	FIELD_IMMUTABLE = 64,
+	FIELD_OR_BOOL = 128, /* true or false may stand in place of the message */
 };
 struct message;
+struct custom_kind;
 struct field {
 	const char *name;     /* JSON name; "" for an inline message */
 	uint16_t number;      /* protobuf field number */
@@ -68,6 +72,7 @@ struct message {
 	const struct field *fields;
 	uint16_t n_fields;
 	const char *doc;
+	struct custom_kind *custom; /* the root of a custom kind: fields come by message_field() */
 };
 /* Looks through inline messages too. NULL when the type has no such field. */
 const struct field *message_field(const struct message *m, const char *name);
@@ -145,17 +150,28 @@ struct kind {
 	/* Another version of this kind, which its objects are stored as; NULL: as themselves. A
 	 * stored kind has none. */
 	const struct kind *storage;
-	uint16_t index; /* dense number, for per-kind arrays */
+	uint16_t index; /* dense number, for per-kind arrays; versions of a custom kind have the
+			   same */
+	struct custom_kind *custom; /* NULL: built in */
 };
-extern const struct kind *const schema_kinds[]; /* n_schema_kinds pointers, by index */
+extern const struct kind *const schema_kinds[]; /* the built-in ones, by index */
 extern const size_t n_schema_kinds;
+/* One more than the highest index in use. */
+size_t kind_count(void);
+/* The kind that objects of this index are stored as; NULL: no such index at present. */
+const struct kind *kind_at(size_t index);
+/* Every kind that is served, a custom one once for each version: size_t i = 0; while ((k =
+ * kind_next(&i))). */
+const struct kind *kind_next(size_t *i);
 const struct kind *kind_find(const char *group, const char *version, const char *plural);
 /* api_version: "v1" or "apps/v1". */
 const struct kind *kind_by_name(const char *api_version, const char *kind);
+/* Same, but finds versions of custom kinds that are stored and not served, too. */
+const struct kind *kind_known(const char *api_version, const char *kind);
 /* plural, singular, short name or Kind, any case; "deployments.apps" too. For the client. */
 const struct kind *kind_by_word(const char *word);
 /* "v1" or "apps/v1"; returns buf. */
-#define API_VERSION_MAX 128
+#define API_VERSION_MAX 384 /* a group, a version and a plural at their longest */
 const char *kind_api_version(const struct kind *k, char buf[static API_VERSION_MAX]);
 /* "pods" or "deployments.apps", as error messages name resources. */
 const char *kind_resource(const struct kind *k, char buf[static API_VERSION_MAX]);
@@ -164,6 +180,11 @@ static inline const struct kind *kind_storage(const struct kind *k)
 {
 	return k->storage ? k->storage : k;
 }
+/* Are their objects the same ones? */
+static inline bool kind_same(const struct kind *a, const struct kind *b)
+{
+	return kind_storage(a)->index == kind_storage(b)->index;
+}
 /* Makes obj of one version of a kind the same object in another version, in place. */
 void kind_convert(const struct kind *from, const struct kind *to, json_t *obj);
 const struct subresource *kind_subresource(const struct kind *k, const char *name);
@@ -171,10 +192,57 @@ const struct subresource *kind_subresource(const struct kind *k, const char *nam
 extern const struct kind kind_namespace, kind_node, kind_pod, kind_replicaset, kind_deployment,
 	kind_service, kind_endpoints, kind_endpointslice, kind_configmap, kind_secret,
 	kind_serviceaccount, kind_event, kind_nodemetrics, kind_podmetrics, kind_role,
-	kind_clusterrole, kind_rolebinding, kind_clusterrolebinding, kind_certificatesigningrequest;
+	kind_clusterrole, kind_rolebinding, kind_clusterrolebinding, kind_certificatesigningrequest,
+	kind_customresourcedefinition;
 /* autoscaling/v1 Scale: a subresource's kind, for Tables alone (no message, not in schema_kinds).
  */
 extern const struct kind kind_scale;
+
+/* ---- custom kinds ----------------------------------------------------------------------- */
+
+/*
+ * The kinds of CustomResourceDefinitions. The store tells of every definition it holds; what is
+ * known of a definition stays small, its schemas are compiled when they are first used (from the
+ * definition that `source` gives) and dropped by custom_trim(). Memory of a kind that went away is
+ * kept while anybody holds a reference.
+ */
+/* The text of the definition of that name, borrowed for the moment; false: there is none. */
+typedef bool custom_source_fn(void *arg, const char *crd, const char **text, size_t *len);
+void custom_source(custom_source_fn *fn, void *arg); /* NULL: forgets all definitions */
+/* Takes a definition (the head is enough) in, or its new state. *ret_schema (may be NULL): what is
+ * stored has to be looked at with custom_settle(). A definition that cannot be understood is told
+ * of in err. */
+int custom_put(const json_t *crd, bool *ret_schema, struct err *err) MUST_CHECK;
+void custom_del(const char *crd);
+/* A definition as it was put, without schemas and managedFields; NULL when the text is none. */
+json_t *custom_head(const char *text, size_t len);
+/* Has another definition of the group taken the name (or, with kinds, the kind)? */
+bool custom_name_taken(const char *crd, const char *group, const char *word, bool kinds);
+/* Gives compiled schemas back. */
+void custom_trim(void);
+/* Index of the definition's resource, or -ENOENT. */
+int custom_index(const char *crd) MUST_CHECK;
+/* Not served any more (or not yet); built-in kinds always are. */
+bool kind_is_served(const struct kind *k);
+/* Its definition is being deleted: nothing new may be made. */
+bool kind_is_ending(const struct kind *k);
+const struct kind *kind_ref(const struct kind *k); /* NULL stays NULL */
+void kind_unref(const struct kind *k);
+/* An object read from the store as k wants it: apiVersion, defaults, nothing unknown. True when
+ * something was changed. */
+bool custom_settle(const struct kind *k, json_t *obj);
+/* Where /scale finds its values, as simple JSON paths; false: k has no such subresource or is built
+ * in. selector may be NULL. */
+struct scale_paths {
+	const char *spec, *status, *selector;
+};
+bool custom_scale(const struct kind *k, struct scale_paths *ret);
+/* Value at a simple JSON path (".spec.replicas"), borrowed or NULL; and setting it. */
+json_t *json_path_get(const json_t *v, const char *path);
+void json_path_set(json_t *v, const char *path, json_t *value /* stolen */);
+/* What clients should be told about requests for this kind, or about such an object being written;
+ * obj may be NULL. */
+void schema_warnings(const struct kind *k, const json_t *obj, struct strv *warnings);
 
 /* ---- decoding --------------------------------------------------------------------------- */
 
@@ -212,7 +280,7 @@ void schema_default(const struct kind *k, json_t *obj, const json_t *old);
  * Includes metadata. */
 int schema_validate(const struct kind *k, const json_t *obj, const json_t *old,
 		    struct err *err) MUST_CHECK;
-/* Of a kind with another storage kind: its own validate function alone. */
+/* Of a kind with another storage kind: its own validate function (or custom schema) alone. */
 int schema_validate_view(const struct kind *k, const json_t *obj, const json_t *old,
 			 struct err *err) MUST_CHECK;
 /* Names; return NULL when good, else the static text Kubernetes prints. */

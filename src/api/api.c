@@ -114,6 +114,8 @@ static void on_request(void *arg, struct http_request *req)
 	}
 	object = *c->route->path == '@';
 	c->accept = accept_parse(req, object ? ACCEPT_OBJECT : ACCEPT_PLAIN);
+	if (object)
+		schema_warnings(c->target.kind, NULL, &c->warnings);
 	if (object && c->target.kind->computed)
 		computed_handle(c);
 	else

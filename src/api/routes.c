@@ -150,6 +150,7 @@ void target_done(struct target *t)
 	free(t->plural);
 	free(t->name);
 	free(t->sub);
+	kind_unref(t->kind);
 	*t = (struct target){0};
 }
 
@@ -214,5 +215,6 @@ bool target_parse(const char *path, struct target *ret)
 	/* Objects of namespaced kinds are only below their namespace; lists are everywhere. */
 	if (ret->kind && ret->kind->namespaced && ret->name && !ret->ns)
 		ret->kind = NULL;
+	kind_ref(ret->kind);
 	return true;
 }

@@ -14,13 +14,38 @@ static char *selector_text(const json_t *obj)
 	return sel ? label_selector_format(sel) : xstrdup("");
 }
 
-static json_t *scale_new(const json_t *obj)
+/* What a scale says of its parent, wherever the parent's kind keeps it. */
+struct scale {
+	int64_t wanted, present;
+	char *selector;
+};
+
+static void scale_read(const struct kind *k, const json_t *obj, struct scale *ret)
+{
+	struct scale_paths p;
+
+	if (!custom_scale(k, &p)) {
+		ret->wanted = json_int(obj, "spec.replicas", 0);
+		ret->present = json_int(obj, "status.replicas", 0);
+		ret->selector = selector_text(obj);
+		return;
+	}
+	const char *selector =
+		p.selector ? json_string_value(json_path_get(obj, p.selector)) : NULL;
+
+	ret->wanted = json_integer_value(json_path_get(obj, p.spec));
+	ret->present = json_integer_value(json_path_get(obj, p.status));
+	ret->selector = xstrdup(selector ? selector : "");
+}
+
+static json_t *scale_new(const struct kind *k, const json_t *obj)
 {
 	static const char *const meta[] = {"name", "namespace", "uid", "resourceVersion",
 					   "creationTimestamp"};
-	auto_free char *selector = selector_text(obj);
 	json_t *v = json_object(), *m = json_object();
+	struct scale scale;
 
+	scale_read(k, obj, &scale);
 	json_put_str(v, "kind", "Scale");
 	json_put_str(v, "apiVersion", "autoscaling/v1");
 	for (size_t i = 0; i < ARRAY_SIZE(meta); i++)
@@ -28,11 +53,26 @@ static json_t *scale_new(const json_t *obj)
 			 json_incref(json_object_get(json_at(obj, "metadata"), meta[i])));
 	json_put(v, "metadata", m);
 	json_put(v, "spec", json_object());
-	json_put_int(v, "spec.replicas", json_int(obj, "spec.replicas", 0));
-	json_put_int(v, "status.replicas", json_int(obj, "status.replicas", 0));
-	if (*selector)
-		json_put_str(v, "status.selector", selector);
+	json_put_int(v, "spec.replicas", scale.wanted);
+	json_put_int(v, "status.replicas", scale.present);
+	if (*scale.selector)
+		json_put_str(v, "status.selector", scale.selector);
+	free(scale.selector);
 	return v;
+}
+
+/* An object of a custom kind need not say how many it wants; then it has no scale. */
+static const struct object *scale_parent(struct call *c, struct err *err)
+{
+	const struct object *o = call_object(c, err);
+	struct scale_paths p;
+
+	if (!o || !custom_scale(c->target.kind, &p) ||
+	    json_is_integer(json_path_get(object_json(o), p.spec)))
+		return o;
+	err_set(err, ERR_INTERNAL,
+		"Internal error occurred: the spec replicas field \"%s\" does not exist", p.spec);
+	return NULL;
 }
 
 static void add_column(json_t *columns, const char *name, const char *type, const char *format)
@@ -90,10 +130,10 @@ static void reply_scale(struct call *c, int code, json_t *scale)
 void handle_scale_get(struct call *c)
 {
 	auto_err err = {0};
-	const struct object *o = call_object(c, &err);
+	const struct object *o = scale_parent(c, &err);
 
 	if (o)
-		reply_scale(c, 200, scale_new(object_json(o)));
+		reply_scale(c, 200, scale_new(c->target.kind, object_json(o)));
 	else
 		call_reply_err(c, &err);
 }
@@ -107,7 +147,7 @@ static void scale_done(void *arg, const struct err *err)
 	if (err)
 		call_reply_err(c, err);
 	else
-		reply_scale(c, 200, scale_new(object_json(o)));
+		reply_scale(c, 200, scale_new(c->target.kind, object_json(o)));
 	object_unref(o);
 }
 
@@ -149,6 +189,7 @@ static void scale_store(struct call *c, const json_t *scale)
 		.done = scale_done, .done_arg = c, .grace_seconds = -1, .tracked_as = "scale"};
 	const struct object *o = call_object(c, &err), *stored;
 	const char *rev = json_str(scale, "metadata.resourceVersion", "");
+	struct scale_paths paths;
 	bool created;
 
 	if (!o || check_scale(scale, &err) < 0 || call_dry_run(c, &options.dry_run, &err) < 0 ||
@@ -158,14 +199,17 @@ static void scale_store(struct call *c, const json_t *scale)
 	}
 	json_auto_t *obj = object_dup(o);
 
-	json_put_int(obj, "spec.replicas", json_int(scale, "spec.replicas", 0));
+	if (custom_scale(c->target.kind, &paths))
+		json_path_set(obj, paths.spec, json_integer(json_int(scale, "spec.replicas", 0)));
+	else
+		json_put_int(obj, "spec.replicas", json_int(scale, "spec.replicas", 0));
 	if (*rev)
 		json_put_str(obj, "metadata.resourceVersion", rev);
 	if (registry_update(c->api->registry, c->target.kind, NULL, o->ns, o->name, obj, &options,
 			    &stored, &created, &err) < 0) {
 		call_reply_err(c, &err);
 	} else if (options.dry_run) {
-		reply_scale(c, 200, scale_new(object_json(stored)));
+		reply_scale(c, 200, scale_new(c->target.kind, object_json(stored)));
 	} else {
 		c->data = object_ref(stored);
 		c->on_gone = scale_gone;
@@ -187,8 +231,8 @@ void handle_scale_put(struct call *c)
 void handle_scale_patch(struct call *c)
 {
 	auto_err err = {0};
-	const struct object *o = call_object(c, &err);
-	json_auto_t *scale = o ? scale_new(object_json(o)) : NULL;
+	const struct object *o = scale_parent(c, &err);
+	json_auto_t *scale = o ? scale_new(c->target.kind, object_json(o)) : NULL;
 	json_auto_t *patched =
 		scale ? patch_apply(c, message_find("io.k8s.api.autoscaling.v1.Scale"), scale, &err)
 		      : NULL;

@@ -114,6 +114,7 @@ void handle_create(struct call *c)
 	}
 	json_auto_t *obj = object_body(c, &err);
 
+	schema_warnings(k, obj, &c->warnings);
 	if (!obj || options_parse(c, &options, &err) < 0 ||
 	    registry_create(c->api->registry, k, target_ns(c), obj, &options, &o, &err) < 0) {
 		if (obj)
@@ -131,6 +132,7 @@ static void update(struct call *c, json_t *obj, const struct write_options *opti
 	bool created = false;
 	auto_err err = {0};
 
+	schema_warnings(c->target.kind, obj, &c->warnings);
 	if (registry_update(c->api->registry, c->target.kind, c->target.sub, target_ns(c),
 			    c->target.name, obj, options, &o, &created, &err) < 0)
 		call_reply_err(c, &err);
@@ -167,16 +169,20 @@ static int patch_type(struct call *c, enum patch_type *ret, struct err *err)
 {
 	char type[64];
 
+	bool strategic = !c->target.kind->custom; /* needs merge keys that no schema gives */
+
 	content_type(c->req, type);
 	for (size_t i = 0; i < ARRAY_SIZE(patch_types); i++)
-		if (streq(patch_types[i].type, type)) {
+		if (streq(patch_types[i].type, type) &&
+		    (strategic || patch_types[i].patch != PATCH_STRATEGIC)) {
 			*ret = patch_types[i].patch;
 			return 0;
 		}
 	return err_set(err, ERR_UNSUPPORTED_MEDIA_TYPE,
 		       "the body of the request was in an unknown format - accepted media types "
 		       "include: application/json-patch+json, application/merge-patch+json, "
-		       "application/strategic-merge-patch+json, application/apply-patch+yaml");
+		       "%sapplication/apply-patch+yaml",
+		       strategic ? "application/strategic-merge-patch+json, " : "");
 }
 
 /* The patch has the form its type wants. */

@@ -8,6 +8,7 @@ static const struct controller_def *const defs[] = {
 	&scheduler_controller,	   &endpoints_controller,
 	&endpointslice_controller, &gc_controller,
 	&rbac_controller,	   &token_controller,
+	&crd_controller,
 };
 
 struct controllers {
@@ -90,12 +91,14 @@ static bool on_event(void *arg, const struct store_event *ev)
 
 static void see_everything(struct controllers *all)
 {
-	for (size_t k = 0; k < n_schema_kinds; k++) {
-		struct store_iter it = store_iter(all->store, schema_kinds[k], NULL);
+	for (size_t i = 0; i < kind_count(); i++) {
+		const struct kind *k = kind_at(i);
 		const struct object *o;
 
-		if (schema_kinds[k]->storage)
+		if (!k || k->storage)
 			continue; /* the same objects once more */
+		struct store_iter it = store_iter(all->store, k, NULL);
+
 		while ((o = store_next(&it)))
 			tell_all(all, &(struct store_event){
 					      .type = STORE_ADDED, .rev = o->rev, .obj = o});

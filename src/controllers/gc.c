@@ -50,9 +50,9 @@ static const struct object *object_of(const struct controller *c, const char *ke
 	const char *rest = strchr(key, '/') + 1;
 	auto_free char *ns = NULL;
 	const char *name = key_split(rest, &ns);
-	unsigned long index = strtoul(key, NULL, 10);
+	const struct kind *k = kind_at(strtoul(key, NULL, 10));
 
-	return index < n_schema_kinds ? store_get(c->store, schema_kinds[index], ns, name) : NULL;
+	return k ? store_get(c->store, k, ns, name) : NULL;
 }
 
 static void link_owners(struct graph *g, const json_t *obj, const char *key, bool add)

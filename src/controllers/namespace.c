@@ -107,10 +107,12 @@ static void empty_kind(struct controller *c, const struct kind *k, const char *n
 static void empty(struct controller *c, const char *ns, struct rest *r)
 {
 	empty_kind(c, &kind_pod, ns, r);
-	for (size_t i = 0; !r->left && !r->put_off && i < n_schema_kinds; i++)
-		if (schema_kinds[i]->namespaced && schema_kinds[i] != &kind_pod &&
-		    !schema_kinds[i]->storage)
-			empty_kind(c, schema_kinds[i], ns, r);
+	for (size_t i = 0; !r->left && !r->put_off && i < kind_count(); i++) {
+		const struct kind *k = kind_at(i);
+
+		if (k && k->namespaced && k != &kind_pod && !k->storage)
+			empty_kind(c, k, ns, r);
+	}
 }
 
 static char *finalizers_text(const struct rest *r)

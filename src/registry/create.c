@@ -65,6 +65,10 @@ static void reset_status(const struct kind *k, json_t *obj)
 {
 	if (!k->has_status || k == &kind_node)
 		return;
+	if (k->custom) {
+		json_object_del(obj, "status");
+		return;
+	}
 	json_put(obj, "status", json_object());
 	if (k == &kind_service)
 		json_put(obj, "status.loadBalancer", json_object());
@@ -134,6 +138,10 @@ int registry_create(struct registry *r, const struct kind *k, const char *ns, js
 {
 	int rc;
 
+	if (kind_is_ending(k))
+		return err_set(err, ERR_METHOD_NOT_ALLOWED,
+			       "create not allowed while custom resource definition is "
+			       "terminating");
 	if (k->storage)
 		return view_create(r, k, ns, obj, o, ret, err);
 	rc = prepare(r, k, ns, obj, o, err);

@@ -70,6 +70,22 @@ static void finalizer_set(json_t *obj, const char *name)
 	json_array_append_new(json_arr(obj, "metadata.finalizers"), json_string(name));
 }
 
+static void condition_put(json_t *list, const char *type, const char *status, const char *reason,
+			  const char *message)
+{
+	json_t *c = json_find(list, "type", type);
+
+	if (!c) {
+		c = json_object();
+		json_array_append_new(list, c);
+		json_put_str(c, "type", type);
+	}
+	json_put_str(c, "status", status);
+	json_put_time(c, "lastTransitionTime", time(NULL));
+	json_put_str(c, "reason", reason);
+	json_put_str(c, "message", message);
+}
+
 static void set_propagation(json_t *obj, const char *policy)
 {
 	if (!policy)
@@ -90,6 +106,18 @@ static const char *default_propagation(const struct kind *k, const json_t *obj)
 		       (!*k->group && streq(k->kind, "ReplicationController"));
 
 	return orphans && !has_finalizers(obj) ? "Orphan" : NULL;
+}
+
+/* A definition goes when its objects have gone: the controller takes the finalizer away. */
+static void hold_definition(json_t *crd)
+{
+	if (meta_deleting(crd))
+		return;
+	finalizer_set(crd, CRD_CLEANUP_FINALIZER);
+	condition_put(json_arr(crd, "status.conditions"), "Terminating", "True",
+		      "InstanceDeletionPending",
+		      "CustomResourceDefinition marked for deletion; CustomResource deletion will "
+		      "begin soon");
 }
 
 /* Seconds a pod gets; 0 for all else, and for pods nothing runs of. */
@@ -154,6 +182,8 @@ int registry_delete(struct registry *r, const struct kind *k, const char *ns, co
 		return rc;
 	obj = object_dup(old);
 	set_propagation(obj, o->propagation ? o->propagation : default_propagation(k, obj));
+	if (k == &kind_customresourcedefinition)
+		hold_definition(obj);
 	grace = grace_of(k, obj, o->grace_seconds);
 	held = is_held(k, obj, grace);
 	if (held) {

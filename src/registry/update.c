@@ -122,10 +122,12 @@ static int take_main(json_t *obj, const struct object *old, const json_t *given 
 	return 0;
 }
 
-static int take_status(json_t *obj, const struct object *old UNUSED, const json_t *given,
+static int take_status(json_t *obj, const struct object *old, const json_t *given,
 		       struct err *err UNUSED)
 {
 	take(obj, given, "status");
+	if (old->kind->custom)
+		return 0;
 	take(json_object_get(obj, "metadata"), json_object_get(given, "metadata"), "annotations");
 	if (old->kind == &kind_pod || old->kind == &kind_node)
 		take(json_object_get(obj, "metadata"), json_object_get(given, "metadata"),
@@ -210,9 +212,22 @@ static bool is_let_go(const json_t *obj, const json_t *old, const struct kind *k
 	return json_int(old, "metadata.deletionGracePeriodSeconds", 0) == 0;
 }
 
+/* Of custom kinds all but metadata and a status of its own counts. */
+static bool custom_differs(const struct kind *k, const json_t *a, const json_t *b)
+{
+	json_auto_t *x = json_copy((json_t *)(uintptr_t)a), *y = json_copy((json_t *)(uintptr_t)b);
+	static const char *const uncounted[] = {"metadata", "status"};
+
+	for (size_t i = 0; i < (k->has_status ? 2U : 1U); i++) {
+		json_object_del(x, uncounted[i]);
+		json_object_del(y, uncounted[i]);
+	}
+	return !json_equal(x, y);
+}
+
 static void count_generation(const struct kind *k, json_t *obj, const json_t *old)
 {
-	if (k->has_generation && spec_differs(obj, old))
+	if (k->has_generation && (k->custom ? custom_differs(k, obj, old) : spec_differs(obj, old)))
 		json_put_int(obj, "metadata.generation",
 			     json_int(old, "metadata.generation", 0) + 1);
 }

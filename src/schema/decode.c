@@ -213,6 +213,8 @@ static int decode_value(struct decode *d, const struct message *m, const struct 
 	case FIELD_OBJECT:
 		if (json_is_object(*v))
 			return decode_message(d, f->message, *v);
+		if (f->flags & FIELD_OR_BOOL)
+			good = json_is_boolean(*v);
 		break;
 	case FIELD_RAW:
 		good = true;
@@ -436,7 +438,9 @@ int schema_check_strict(const struct message *m, const char *what, json_t *obj,
 	struct decode d = {.strict = mode == FIELDS_IGNORE ? NULL : found, .err = err};
 	int r;
 
-	if (json_is_object(obj))
+	if (m->custom)
+		r = custom_decode(m->custom, what, obj, d.strict, err);
+	else if (json_is_object(obj))
 		r = decode_message(&d, m, obj);
 	else
 		r = err_set(err, ERR_BAD_REQUEST,

@@ -44,7 +44,10 @@ void default_message(const struct message *m, json_t *obj)
 
 void schema_default(const struct kind *k, json_t *obj, const json_t *old)
 {
-	default_message(k->message, obj);
+	if (k->custom)
+		custom_default(k->custom, obj);
+	else
+		default_message(k->message, obj);
 	if (k->ops && k->ops->set_defaults)
 		k->ops->set_defaults(obj, old);
 }

@@ -28,33 +28,55 @@ static json_t *json_verbs(unsigned verbs)
 	return array;
 }
 
-/* The kinds with the given group (NULL: any), ordered by plural. Returns their number. */
-static size_t kinds_sorted(const char *group, const struct kind **ret)
+/* The kinds of the group, ordered by plural: the caller frees the array. */
+static const struct kind **kinds_sorted(const char *group, size_t *ret_n)
 {
-	size_t n = 0;
+	const struct kind **list = NULL, *k;
+	size_t n = 0, cap = 0;
 
-	for (size_t i = 0; i < n_schema_kinds; i++) {
-		const struct kind *k = schema_kinds[i];
+	for (size_t i = 0; (k = kind_next(&i));) {
 		size_t at = n;
 
-		if (group && !streq(k->group, group))
+		if (!streq(k->group, group))
 			continue;
-		for (; at > 0 && strcmp(ret[at - 1]->plural, k->plural) > 0; at--)
-			ret[at] = ret[at - 1];
-		ret[at] = k;
+		if (n == cap) {
+			cap = cap ? 2 * cap : 32;
+			list = xrealloc(list, cap, sizeof(*list));
+		}
+		for (; at > 0 && strcmp(list[at - 1]->plural, k->plural) > 0; at--)
+			list[at] = list[at - 1];
+		list[at] = k;
 		n++;
 	}
-	return n;
+	*ret_n = n;
+	return list;
 }
 
-/* Is kind i the first one of its group (and version, unless that is NULL)? */
-static bool first_of(size_t i, const char *group, const char *version)
+/* All groups that have a name, in the order of their first kinds. */
+static void group_names(struct strv *ret)
 {
-	for (size_t j = 0; j < i; j++)
-		if (streq(schema_kinds[j]->group, group) &&
-		    (!version || streq(schema_kinds[j]->version, version)))
-			return false;
-	return true;
+	const struct kind *k;
+
+	for (size_t i = 0; (k = kind_next(&i));)
+		if (*k->group && !strv_has(ret, k->group))
+			strv_add(ret, k->group);
+}
+
+static int by_priority(const void *a, const void *b)
+{
+	return version_cmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The versions of a group, the preferred one first. */
+static void group_versions(const char *group, struct strv *ret)
+{
+	const struct kind *k;
+
+	for (size_t i = 0; (k = kind_next(&i));)
+		if (streq(k->group, group) && !strv_has(ret, k->version))
+			strv_add(ret, k->version);
+	if (ret->n)
+		qsort(ret->v, ret->n, sizeof(*ret->v), by_priority);
 }
 
 json_t *discovery_api_versions(void)
@@ -70,16 +92,14 @@ static json_t *group_version(const char *group, const char *version)
 			 "version", version);
 }
 
-/* The versions of a group in the order of the table; the first is preferred. */
 static json_t *group_new(const char *group)
 {
 	json_t *versions = json_array();
+	auto_strv names = {0};
 
-	for (size_t i = 0; i < n_schema_kinds; i++)
-		if (streq(schema_kinds[i]->group, group) &&
-		    first_of(i, group, schema_kinds[i]->version))
-			json_array_append_new(versions,
-					      group_version(group, schema_kinds[i]->version));
+	group_versions(group, &names);
+	for (size_t i = 0; i < names.n; i++)
+		json_array_append_new(versions, group_version(group, names.v[i]));
 	return json_pack("{s:s, s:O?, s:o}", "name", group, "preferredVersion",
 			 json_array_get(versions, 0), "versions", versions);
 }
@@ -104,13 +124,11 @@ json_t *discovery_group(const char *group)
 json_t *discovery_group_list(void)
 {
 	json_t *groups = json_array();
+	auto_strv names = {0};
 
-	for (size_t i = 0; i < n_schema_kinds; i++) {
-		const char *group = schema_kinds[i]->group;
-
-		if (*group && first_of(i, group, NULL))
-			json_array_append_new(groups, group_new(group));
-	}
+	group_names(&names);
+	for (size_t i = 0; i < names.n; i++)
+		json_array_append_new(groups, group_new(names.v[i]));
 	return json_pack("{s:s, s:s, s:o}", "kind", "APIGroupList", "apiVersion", "v1", "groups",
 			 groups);
 }
@@ -144,8 +162,8 @@ static void subresource_add(json_t *list, const struct kind *k, const struct sub
 
 json_t *discovery_resources(const char *group, const char *version)
 {
-	auto_free const struct kind **kinds = xcalloc(n_schema_kinds, sizeof(*kinds));
-	size_t n = kinds_sorted(group, kinds);
+	size_t n;
+	auto_free const struct kind **kinds = kinds_sorted(group, &n);
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++) {
@@ -196,8 +214,8 @@ static json_t *aggregated_resource(const struct kind *k)
 
 static json_t *aggregated_version(const char *group, const char *version)
 {
-	auto_free const struct kind **kinds = xcalloc(n_schema_kinds, sizeof(*kinds));
-	size_t n = kinds_sorted(group, kinds);
+	size_t n;
+	auto_free const struct kind **kinds = kinds_sorted(group, &n);
 	json_t *resources = json_array();
 
 	for (size_t i = 0; i < n; i++)
@@ -210,27 +228,27 @@ static json_t *aggregated_version(const char *group, const char *version)
 static json_t *aggregated_group(const char *group)
 {
 	json_t *metadata = json_pack("{s:n}", "creationTimestamp"), *versions = json_array();
+	auto_strv names = {0};
 
 	if (*group)
 		json_object_set_new(metadata, "name", json_string(group));
-	for (size_t i = 0; i < n_schema_kinds; i++)
-		if (streq(schema_kinds[i]->group, group) &&
-		    first_of(i, group, schema_kinds[i]->version))
-			json_array_append_new(versions,
-					      aggregated_version(group, schema_kinds[i]->version));
+	group_versions(group, &names);
+	for (size_t i = 0; i < names.n; i++)
+		json_array_append_new(versions, aggregated_version(group, names.v[i]));
 	return json_pack("{s:o, s:o}", "metadata", metadata, "versions", versions);
 }
 
 json_t *discovery_aggregated(const char *version, bool core)
 {
 	json_t *items = json_array();
+	auto_strv names = {0};
 
-	for (size_t i = 0; i < n_schema_kinds; i++) {
-		const char *group = schema_kinds[i]->group;
-
-		if (core == !*group && first_of(i, group, NULL))
-			json_array_append_new(items, aggregated_group(group));
-	}
+	if (core)
+		strv_add(&names, "");
+	else
+		group_names(&names);
+	for (size_t i = 0; i < names.n; i++)
+		json_array_append_new(items, aggregated_group(names.v[i]));
 	return json_pack("{s:s, s:o, s:{}, s:o}", "kind", "APIGroupDiscoveryList", "apiVersion",
 			 json_sprintf("apidiscovery.k8s.io/%s", version), "metadata", "items",
 			 items);

@@ -170,13 +170,14 @@ $1 == "message" {
 
 $1 ~ /^[0-9]+$/ {
 	check_attributes(w, n, 4, " ptr always inline required immutable merge retain keys set " \
-		"atomic default rule ")
+		"atomic orbool default rule ")
 	flags = ""
 	if (attribute(w, n, 4, "ptr") != "") flags = flags " | FIELD_POINTER"
 	if (attribute(w, n, 4, "always") != "") flags = flags " | FIELD_ALWAYS"
 	if (attribute(w, n, 4, "inline") != "") flags = flags " | FIELD_INLINE"
 	if (attribute(w, n, 4, "retain") != "") flags = flags " | FIELD_RETAIN_KEYS"
 	if (attribute(w, n, 4, "atomic") != "") flags = flags " | FIELD_MAP_ATOMIC"
+	if (attribute(w, n, 4, "orbool") != "") flags = flags " | FIELD_OR_BOOL"
 	if (attribute(w, n, 4, "required") != "") flags = flags " | FIELD_REQUIRED"
 	if (attribute(w, n, 4, "immutable") != "") flags = flags " | FIELD_IMMUTABLE"
 	more = ""
@@ -344,7 +345,7 @@ END {
 	for (i = 1; i <= n_messages; i++) {
 		m = by_name[order[i]]
 		print "\t{" quote(order[i]) ", &fields[" field_start[m] "], " n_fields[m] ", " \
-			quote(message_doc[m]) "},"
+			quote(message_doc[m]) ", NULL},"
 	}
 	print "};\nconst size_t n_schema_messages = " n_messages ";\n"
 	print "const struct schema_package schema_packages[] = {"

@@ -93,6 +93,26 @@ int schema_check_strict(const struct message *m, const char *what, json_t *obj,
 			enum field_validation mode, struct strv *found, struct strv *warnings,
 			struct err *err) MUST_CHECK;
 
+/* ---- custom kinds (src/schema/custom) --------------------------------------------------- */
+
+/* Compiles the schema, so that the fields of the kind's message are there. */
+void custom_ready(struct custom_kind *k);
+/* schema_check() of a custom kind's object. */
+int custom_decode(struct custom_kind *k, const char *what, json_t *obj, struct strv *found,
+		  struct err *err) MUST_CHECK;
+void custom_default(struct custom_kind *k, json_t *obj);
+/* Adds causes. */
+void custom_validate(struct custom_kind *k, const json_t *obj, const json_t *old, struct err *err);
+void custom_cells(const struct kind *k, const json_t *obj, time_t now, json_t *cells);
+/* NULL: no such label. */
+const char *custom_field_label(const struct kind *k, const json_t *obj, const char *label);
+/* JSON text of the kind's schema with apiVersion, kind, metadata; caller frees. */
+char *custom_document(const struct kind *k, bool v3);
+/* Changes whenever custom_document() may. */
+uint32_t custom_hash(const struct kind *k, uint32_t h);
+/* Kubernetes' order of versions: v2 v1 v2beta1 v1beta2 v1alpha1 foo; < 0: a goes first. */
+int version_cmp(const char *a, const char *b);
+
 /* ---- defaults --------------------------------------------------------------------------- */
 
 /* The table's defaults on an object of type m. */
@@ -124,6 +144,9 @@ void hpa_v1_to_storage(json_t *obj);
 void hpa_v1_from_storage(json_t *obj);
 
 void binding_set_defaults(json_t *obj, const json_t *old);
+void crd_set_defaults(json_t *obj, const json_t *old);
+void crd_validate(const json_t *obj, const json_t *old, struct err *err);
+void crd_cells(const json_t *obj, time_t now, json_t *cells);
 
 void namespace_validate(const json_t *obj, const json_t *old, struct err *err);
 void node_validate(const json_t *obj, const json_t *old, struct err *err);

@@ -8,10 +8,13 @@
 
 const struct field *message_field(const struct message *m, const char *name)
 {
-	size_t lo = 0, hi = m->n_fields;
+	size_t lo = 0, hi;
 
 	if (!*name)
 		return NULL;
+	if (m->custom)
+		custom_ready(m->custom);
+	hi = m->n_fields;
 	while (lo < hi && !*m->fields[lo].name) {
 		const struct field *f = message_field(m->fields[lo].message, name);
 		if (f)
@@ -75,9 +78,9 @@ const struct message *message_for(const char *api_version, const char *kind)
 
 const struct kind *kind_find(const char *group, const char *version, const char *plural)
 {
-	for (size_t i = 0; i < n_schema_kinds; i++) {
-		const struct kind *k = schema_kinds[i];
+	const struct kind *k;
 
+	for (size_t i = 0; (k = kind_next(&i));) {
 		if (streq(k->plural, plural) && streq(k->group, group) &&
 		    streq(k->version, version))
 			return k;
@@ -87,11 +90,10 @@ const struct kind *kind_find(const char *group, const char *version, const char 
 
 const struct kind *kind_by_name(const char *api_version, const char *kind)
 {
+	const struct kind *k;
 	char buf[API_VERSION_MAX];
 
-	for (size_t i = 0; i < n_schema_kinds; i++) {
-		const struct kind *k = schema_kinds[i];
-
+	for (size_t i = 0; (k = kind_next(&i));) {
 		if (streq(k->kind, kind) && streq(kind_api_version(k, buf), api_version))
 			return k;
 	}
@@ -112,14 +114,13 @@ bool csv_has(const char *list, const char *word, size_t len)
 
 const struct kind *kind_by_word(const char *word)
 {
+	const struct kind *k;
 	size_t len = strcspn(word, ".");
 	const char *group = word[len] ? word + len + 1 : NULL;
 
 	if (len == 0)
 		return NULL;
-	for (size_t i = 0; i < n_schema_kinds; i++) {
-		const struct kind *k = schema_kinds[i];
-
+	for (size_t i = 0; (k = kind_next(&i));) {
 		if (group && strcasecmp(group, k->group) != 0)
 			continue;
 		if (csv_has(k->plural, word, len) || csv_has(k->singular, word, len) ||
@@ -151,6 +152,8 @@ void kind_convert(const struct kind *from, const struct kind *to, json_t *obj)
 		from->ops->to_storage(obj);
 	if (to->storage && to->ops && to->ops->from_storage)
 		to->ops->from_storage(obj);
+	if (to->custom && to->storage)
+		custom_settle(to, obj); /* as the version asked for would have stored it */
 	json_put_str(obj, "apiVersion", kind_api_version(to, version));
 	json_put_str(obj, "kind", to->kind);
 }

@@ -23,7 +23,8 @@
 struct document {
 	struct strbuf b;
 	bool v3;
-	bool *used; /* by index in schema_messages */
+	bool *used;		 /* by index in schema_messages */
+	const char *api_version; /* of the kinds in it; NULL: all */
 };
 
 /* ---- JSON text -------------------------------------------------------------------------- */
@@ -291,8 +292,11 @@ static void put_special_messages(struct document *d)
 
 static void mark_used(struct document *d, const struct message *m)
 {
-	size_t index = (size_t)(m - schema_messages);
+	size_t index;
 
+	if (m->custom) /* put_custom() */
+		m = message_find(META_PREFIX "ObjectMeta");
+	index = (size_t)(m - schema_messages);
 	if (d->used[index])
 		return;
 	d->used[index] = true;
@@ -301,11 +305,34 @@ static void mark_used(struct document *d, const struct message *m)
 			mark_used(d, m->fields[i].message);
 }
 
+static bool is_in(const struct document *d, const struct kind *k)
+{
+	char buf[API_VERSION_MAX];
+
+	return !d->api_version || streq(kind_api_version(k, buf), d->api_version);
+}
+
+static void put_custom(struct document *d)
+{
+	const struct kind *k;
+
+	for (size_t i = 0; (k = kind_next(&i));) {
+		auto_free char *text = NULL;
+
+		if (!k->custom || !is_in(d, k))
+			continue;
+		text = custom_document(k, d->v3);
+		put_key(&d->b, k->message->name);
+		strbuf_adds(&d->b, text);
+	}
+}
+
 static void put_schemas(struct document *d)
 {
 	for (size_t i = 0; i < n_schema_messages; i++)
 		if (d->used[i])
 			put_message(d, &schema_messages[i]);
+	put_custom(d);
 	put_special_messages(d);
 }
 
@@ -412,18 +439,16 @@ static void mark_kind(struct document *d, const struct kind *k)
 	}
 }
 
-/* Paths of the kinds with this api version ("v1", "apps/v1"; NULL: all). Returns their number. */
-static size_t put_paths(struct document *d, const char *api_version)
+/* Paths of the document's kinds. Returns their number. */
+static size_t put_paths(struct document *d)
 {
-	char buf[API_VERSION_MAX];
+	const struct kind *k;
 	size_t n = 0;
 
 	put_key(&d->b, "paths");
 	strbuf_addc(&d->b, '{');
-	for (size_t i = 0; i < n_schema_kinds; i++) {
-		const struct kind *k = schema_kinds[i];
-
-		if (api_version && !streq(kind_api_version(k, buf), api_version))
+	for (size_t i = 0; (k = kind_next(&i));) {
+		if (!is_in(d, k))
 			continue;
 		put_path(d, k, false);
 		put_path(d, k, true);
@@ -447,9 +472,10 @@ char *openapi_v3_document(const char *path, size_t *ret_len)
 	/* the core group is below /api, the named ones below /apis */
 	if (!api_version || (strchr(api_version, '/') != NULL) != str_starts(path, "apis/"))
 		return NULL;
+	d.api_version = api_version;
 	strbuf_adds(&d.b, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"" TITLE
 			  "\",\"version\":\"" API_LEVEL "\"}");
-	if (put_paths(&d, api_version) == 0) {
+	if (put_paths(&d) == 0) {
 		strbuf_done(&d.b);
 		return NULL;
 	}
@@ -468,7 +494,7 @@ char *openapi_v2_document(size_t *ret_len)
 
 	strbuf_adds(&d.b, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"" TITLE
 			  "\",\"version\":\"" API_LEVEL "\"}");
-	put_paths(&d, NULL);
+	put_paths(&d);
 	put_key(&d.b, "definitions");
 	strbuf_addc(&d.b, '{');
 	put_schemas(&d);
@@ -517,24 +543,38 @@ static uint32_t hash_tables(uint32_t h)
 	return h;
 }
 
+/* The same of the custom kinds of a group and version; h when it has none. */
+static uint32_t hash_customs(const char *api_version, uint32_t h)
+{
+	char buf[API_VERSION_MAX];
+	const struct kind *k;
+
+	for (size_t i = 0; (k = kind_next(&i));)
+		if (k->custom && streq(kind_api_version(k, buf), api_version))
+			h = custom_hash(k, h);
+	return h;
+}
+
 json_t *openapi_v3_index(void)
 {
 	/* Clients keep documents by this for as long as they like. */
 	uint32_t lo = hash_tables(hash_text(PACKAGE_VERSION, 2166136261U));
 	uint32_t hi = hash_tables(hash_text(PACKAGE_VERSION, lo));
 	json_t *paths = json_object();
+	const struct kind *k;
 
-	for (size_t i = 0; i < n_schema_kinds; i++) {
-		const struct kind *k = schema_kinds[i];
-		char buf[API_VERSION_MAX];
-		auto_free char *path =
-			xasprintf("%s/%s", *k->group ? "apis" : "api", kind_api_version(k, buf));
+	for (size_t i = 0; (k = kind_next(&i));) {
+		char version[API_VERSION_MAX];
+		auto_free char *path = xasprintf("%s/%s", *k->group ? "apis" : "api",
+						 kind_api_version(k, version));
 
-		if (!json_object_get(paths, path))
-			json_object_set_new(paths, path,
-					    json_pack("{s:o}", "serverRelativeURL",
-						      json_sprintf("/openapi/v3/%s?hash=%08X%08X",
-								   path, hi, lo)));
+		if (json_object_get(paths, path))
+			continue;
+		json_object_set_new(paths, path,
+				    json_pack("{s:o}", "serverRelativeURL",
+					      json_sprintf("/openapi/v3/%s?hash=%08X%08X", path,
+							   hash_customs(version, hi),
+							   hash_customs(version, lo))));
 	}
 	return json_pack("{s:o}", "paths", paths);
 }

@@ -37,6 +37,8 @@ static const char *label_value(const struct kind *k, const json_t *obj, const ch
 		return meta_name(obj);
 	if (k->namespaced && streq(label, "metadata.namespace"))
 		return meta_ns(obj);
+	if (k->custom)
+		return custom_field_label(k, obj, label);
 	return k->ops && k->ops->field_label ? k->ops->field_label(obj, label) : NULL;
 }
 
@@ -46,7 +48,7 @@ static int check_label(const struct kind *k, const char *label, struct err *err)
 
 	if (label_value(k, empty, label))
 		return 0;
-	if (k->ops && k->ops->field_label)
+	if (k->custom || (k->ops && k->ops->field_label))
 		return err_set(err, ERR_BAD_REQUEST, "field label not supported: %s", label);
 	return err_set(err, ERR_BAD_REQUEST,
 		       "\"%s\" is not a known field selector: only "

@@ -52,7 +52,7 @@ static json_t *column_definition(const struct column *c)
 
 json_t *table_new(const struct kind *k, const char *version, bool with_columns)
 {
-	bool own = k->n_columns && k->ops && k->ops->cells;
+	bool own = k->custom || (k->n_columns && k->ops && k->ops->cells);
 	const struct column *columns = own ? k->columns : default_columns;
 	size_t n = own ? k->n_columns : ARRAY_SIZE(default_columns);
 	json_t *table = json_object(), *defs;
@@ -91,7 +91,9 @@ void table_add(const struct kind *k, json_t *table, const json_t *obj, enum tabl
 {
 	json_t *row = json_object(), *cells = json_arr(row, "cells"), *object;
 
-	if (k->n_columns && k->ops && k->ops->cells) {
+	if (k->custom) {
+		custom_cells(k, obj, now, cells);
+	} else if (k->n_columns && k->ops && k->ops->cells) {
 		k->ops->cells(obj, now, cells);
 	} else {
 		cell_str(cells, meta_name(obj), "");

@@ -270,7 +270,10 @@ int schema_validate(const struct kind *k, const json_t *obj, const json_t *old, 
 	struct check c = {.err = &found};
 
 	check_metadata(&c, k, obj, old);
-	check_message(&c, k->message, obj, old);
+	if (k->custom)
+		custom_validate(k->custom, obj, old, &found);
+	else
+		check_message(&c, k->message, obj, old);
 	strbuf_done(&c.path);
 	if (k->ops && k->ops->validate)
 		k->ops->validate(obj, old, &found);
@@ -284,5 +287,7 @@ int schema_validate_view(const struct kind *k, const json_t *obj, const json_t *
 
 	if (k->ops && k->ops->validate)
 		k->ops->validate(obj, old, &found);
+	if (k->custom)
+		custom_validate(k->custom, obj, old, &found);
 	return found.n_causes ? invalid_error(k, obj, &found, err) : 0;
 }

@@ -319,7 +319,7 @@ int disk_put(struct disk *d, const struct disk_row *row, struct err *err)
 int disk_put_object(struct disk *d, int64_t id, unsigned flags, const struct object *o,
 		    struct err *err)
 {
-	char kind[256];
+	char kind[512];
 	struct disk_row row = {id, o->rev, flags, kind, o->ns, o->name, o->uid, o->text, o->len};
 
 	snprintf(kind, sizeof(kind), "%s%s%s/%s", o->kind->group, *o->kind->group ? "/" : "",

@@ -23,6 +23,7 @@ struct store_watch {
 	void *arg;
 	struct work work;
 	bool paused, lost, dead;
+	bool ending; /* lost as soon as it is up to date */
 };
 
 void history_init(struct store *s, size_t events, size_t bytes)
@@ -48,7 +49,7 @@ static size_t change_size(const struct change *c)
 
 static bool concerns(const struct store_watch *w, const struct change *c)
 {
-	return !w->kind || kind_storage(w->kind) == c->obj->kind;
+	return !w->kind || kind_same(w->kind, c->obj->kind);
 }
 
 /* Forgets the oldest change. Who still had to be told of it is lost. */
@@ -175,7 +176,7 @@ static void deliver(void *arg)
 	}
 	if (w->dead)
 		return;
-	if (w->lost)
+	if (w->lost || (w->ending && w->cursor >= h->next))
 		tell_lost(w);
 	else if (!w->paused && w->cursor < h->next)
 		work_queue(w->store->loop, &w->work);
@@ -194,7 +195,7 @@ struct store_watch *store_watch_new(struct store *s, const struct kind *k, uint6
 	}
 	w = xnew(struct store_watch);
 	w->store = s;
-	w->kind = k;
+	w->kind = kind_ref(k);
 	w->since = since;
 	w->cursor = history_above(&s->history, since);
 	w->fn = fn;
@@ -215,6 +216,17 @@ uint64_t store_watch_rev(const struct store_watch *w)
 	return told > w->since ? told : w->since;
 }
 
+void watches_end_unserved(struct store *s)
+{
+	list_foreach (&s->watches, w, struct store_watch, node) {
+		if (!w->kind || w->ending || kind_is_served(w->kind))
+			continue;
+		w->ending = true;
+		if (!w->paused)
+			work_queue(s->loop, &w->work);
+	}
+}
+
 void store_watch_resume(struct store_watch *w)
 {
 	if (!w->paused || w->lost)
@@ -229,6 +241,7 @@ void store_watch_free(struct store_watch *w)
 		return;
 	w->dead = true;
 	work_cancel(&w->work);
+	kind_unref(w->kind);
 	list_del(&w->node);
 	loop_free_later(w->store->loop, free, w);
 }

@@ -10,6 +10,7 @@
  *   flush.c   queues of not yet durable writes, results of the writer, taking back
  *   writer.c  the writer thread
  *   disk.c    one SQLite file
+ *   custom.c  kinds that come and go with their definitions
  *   load.c    reading both files at the start, healing
  *
  * Only writer.c and disk.c run in the writer thread; they see immutable objects and never touch
@@ -103,6 +104,18 @@ void history_free(struct store *s);
 /* Number of the first change held whose revision is above rev. */
 uint64_t history_above(const struct history *h, uint64_t rev);
 void watches_show(void *arg, json_t *rows);
+
+/* Ends the watches of kinds that are not served any more, once they have been told the rest. */
+void watches_end_unserved(struct store *s);
+
+/* ---- custom kinds ----------------------------------------------------------------------- */
+
+void customs_open(struct store *s);
+void customs_close(void);
+/* Follows a change of crd (any object; only definitions matter). */
+void customs_follow(struct store *s, const struct object *crd, bool gone, bool loading);
+/* After loading: objects written by an older schema get the form of the present one. */
+void customs_settle_all(struct store *s);
 
 /* ---- the past --------------------------------------------------------------------------- */
 

@@ -25,7 +25,7 @@ static const struct kind *kind_of(const char *text)
 	const char *slash = strrchr(text, '/');
 	auto_free char *api_version = slash ? xstrndup(text, (size_t)(slash - text)) : NULL;
 
-	return slash ? kind_by_name(api_version, slash + 1) : NULL;
+	return slash ? kind_known(api_version, slash + 1) : NULL;
 }
 
 static void seen(struct store *s, const struct disk_row *row)
@@ -47,6 +47,7 @@ static void insert(struct store *s, const struct object *old, struct stored *o)
 {
 	index_change(s, old, &o->pub);
 	map_put(&s->by_uid, o->pub.uid, &o->pub);
+	customs_follow(s, &o->pub, false, true);
 	object_unref(old);
 }
 
@@ -99,6 +100,8 @@ static void load_volatile(void *arg, const struct disk_row *row)
 static void forget_all(struct store *s)
 {
 	index_free(s);
+	customs_close();
+	customs_open(s);
 	s->kinds = NULL;
 	s->n_kinds = 0;
 	map_done(&s->by_uid);
@@ -113,6 +116,12 @@ static int open_durable(struct loading *l, struct disk *d, struct err *err)
 
 	if (r == 0)
 		r = disk_load(d, load_durable, l, err);
+	/* Rows come in the order they were made in, definitions before their objects; should that
+	 * ever fail, a second look finds the rest. */
+	if (r == 0 && l->n_unknown && store_count(l->s, &kind_customresourcedefinition)) {
+		l->n_unknown = 0;
+		r = disk_load(d, load_durable, l, err);
+	}
 	if (r < 0) {
 		disk_close(d);
 		forget_all(l->s);
@@ -235,6 +244,7 @@ int store_load(struct store *s, struct disk *durable, struct disk *volatile_file
 		log_warn("store: %zu objects of unknown kinds are left alone", l.n_unknown);
 	if (r < 0)
 		return r;
+	customs_settle_all(s);
 	settle_revision(s, l.healed);
 	s->rev = max_u64(s->rev, 1); /* 0 means "any" in the API */
 	reserve(s, durable);

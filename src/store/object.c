@@ -15,7 +15,7 @@ struct stored *stored_new(struct store *s, const struct object_parts *p, int64_t
 
 	*o = (struct stored){.store = s, .id = id, .refs = 1, .flags = flags};
 	list_init(&o->lru);
-	o->pub.kind = p->kind;
+	o->pub.kind = kind_ref(p->kind);
 	o->pub.rev = p->rev;
 	o->pub.len = p->len;
 	o->pub.ns = memcpy(at, p->ns, ns);
@@ -119,6 +119,7 @@ void object_unref(const struct object *obj)
 	if (!o || --o->refs > 0)
 		return;
 	forget_json(o);
+	kind_unref(o->pub.kind);
 	free(o);
 }
 

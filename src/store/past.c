@@ -58,7 +58,7 @@ struct store_past *store_past_new(const struct store *s, const struct kind *k, u
 	for (uint64_t n = first; n < h->next; n++) {
 		const struct change *c = &h->ring[n % h->cap];
 
-		if (c->obj->kind == kind_storage(k))
+		if (kind_same(c->obj->kind, k))
 			p->entries[p->n++] =
 				(struct past_entry){object_ref(c->obj), object_ref(c->old), n};
 	}

@@ -54,6 +54,7 @@ static void on_trim(void *arg)
 		return;
 	}
 	json_cache_clear(s);
+	custom_trim();
 	if (history_trim(s, HISTORY_KEEP_BYTES, HISTORY_AGE_US))
 		timer_arm(s->trim_timer, HISTORY_AGE_US);
 	malloc_trim(0);
@@ -76,6 +77,7 @@ void store_apply(struct store *s, enum store_event_type type, const struct objec
 	if (gone)
 		object_unref_later(s, &new_->pub);
 	object_unref_later(s, old);
+	customs_follow(s, &new_->pub, gone, false);
 }
 
 /* Flags of the version that follows old (NULL: none) when written in class c. */
@@ -292,6 +294,7 @@ static void store_free(struct store *s)
 	json_cache_clear(s);
 	history_free(s);
 	index_free(s);
+	customs_close();
 	map_done(&s->by_uid);
 	free(s->dir);
 	free(s->path);
@@ -324,6 +327,7 @@ struct store *store_open(struct loop *loop, const struct store_config *config, s
 	list_init(&s->lru);
 	queues_init(s);
 	history_init(s, config->history_events, config->history_bytes);
+	customs_open(s);
 	if (prepare(s, config, err) < 0 || store_load(s, &durable, &volatile_file, err) < 0)
 		goto fail;
 	s->writer = writer_new(loop, &durable, &volatile_file, on_batch_done, s, err);

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the schema in a definition may say: it is structural, that is, every value has a type, and
+ * alternatives only add constraints (apiextensions-apiserver pkg/apiserver/schema/validation.go and
+ * pkg/apis/apiextensions/validation).
+ */
+#include "crd.h"
+
+struct walk {
+	struct check *c;
+	int depth;
+	bool logic; /* inside allOf, anyOf, oneOf, not */
+};
+
+static void walk(struct walk *w, const json_t *s, bool root);
+
+static bool has(const json_t *s, const char *key)
+{
+	return json_object_get(s, key) != NULL;
+}
+
+static bool yes(const json_t *s, const char *key)
+{
+	return json_is_true(json_object_get(s, key));
+}
+
+static const char *text(const json_t *s, const char *key)
+{
+	const char *t = json_string_value(json_object_get(s, key));
+
+	return t ? t : "";
+}
+
+/* ---- what no structural schema has ------------------------------------------------------- */
+
+static void check_forbidden_words(struct check *c, const json_t *s)
+{
+	static const char *const words[] = {"$ref",	      "$schema",      "id",
+					    "definitions",    "dependencies", "patternProperties",
+					    "additionalItems"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (has(s, words[i]))
+			check_forbidden(c, words[i], "%s is not supported", words[i]);
+	if (yes(s, "uniqueItems"))
+		check_forbidden(c, "uniqueItems",
+				"uniqueItems cannot be set to true since the runtime complexity "
+				"becomes quadratic");
+	if (json_is_false(json_object_get(s, "additionalProperties")))
+		check_forbidden(c, "additionalProperties",
+				"additionalProperties cannot be set to false");
+	if (json_object_size(json_object_get(s, "additionalProperties")) && has(s, "properties"))
+		check_forbidden(c, "additionalProperties",
+				"additionalProperties and properties are mutual exclusive");
+}
+
+/* Inside alternatives nothing says what there is, only how it must be. */
+static void check_logic_words(struct check *c, const json_t *s)
+{
+	static const char *const words[] = {"type",
+					    "default",
+					    "title",
+					    "description",
+					    "nullable",
+					    "additionalProperties",
+					    "x-kubernetes-preserve-unknown-fields",
+					    "x-kubernetes-embedded-resource",
+					    "x-kubernetes-list-type",
+					    "x-kubernetes-list-map-keys",
+					    "x-kubernetes-map-type"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		const json_t *v = json_object_get(s, words[i]);
+
+		if (v && !json_is_false(v))
+			check_forbidden(c, words[i], "must be empty to be structural");
+	}
+}
+
+/* ---- types ------------------------------------------------------------------------------ */
+
+static void check_type(struct walk *w, const json_t *s, bool root)
+{
+	static const char types[] = "array,boolean,integer,number,object,string";
+	struct check *c = w->c;
+	const char *type = text(s, "type");
+	bool free_type = yes(s, "x-kubernetes-int-or-string") ||
+			 yes(s, "x-kubernetes-preserve-unknown-fields");
+
+	if (*type && !csv_has_exactly(types, type))
+		check_unsupported(c, "type", type, types);
+	if (w->logic)
+		return;
+	if (root && !streq(type, "object")) {
+		if (*type)
+			check_invalid_str(c, "type", type, "must be object at the root");
+		else
+			check_required(c, "type", "must not be empty at the root");
+	} else if (!*type && !free_type) {
+		check_required(c, "type", "must not be empty for specified object fields");
+	}
+	if (yes(s, "x-kubernetes-int-or-string") && *type)
+		check_invalid_str(c, "type", type,
+				  "must be empty if x-kubernetes-int-or-string is true");
+	if (streq(type, "array") && !has(s, "items"))
+		check_required(c, "items", "must be specified");
+}
+
+/* ---- x-kubernetes-* --------------------------------------------------------------------- */
+
+static void check_list_map(struct check *c, const json_t *s)
+{
+	const json_t *items = json_object_get(s, "items"), *key;
+	const json_t *keys = json_object_get(s, "x-kubernetes-list-map-keys");
+	size_t i;
+
+	if (!json_array_size(keys))
+		check_required(c, "x-kubernetes-list-map-keys",
+			       "must not be empty if x-kubernetes-list-type is map");
+	if (items && !streq(text(items, "type"), "object"))
+		check_invalid_str(c, "items.type", text(items, "type"),
+				  "must be object if parent array's x-kubernetes-list-type is map");
+	json_array_foreach(keys, i, key)
+	{
+		const char *name = json_string_value(key);
+		const json_t *of =
+			json_object_get(json_object_get(items, "properties"), name ? name : "");
+		bool required = false;
+		json_t *r;
+		size_t j;
+
+		if (!of) {
+			check_invalid(c, "x-kubernetes-list-map-keys", key,
+				      "entries must all be names of item properties");
+			continue;
+		}
+		json_array_foreach(json_object_get(items, "required"), j, r) required |=
+			json_equal(r, key);
+		if (!required && !has(of, "default"))
+			check_required(c, "items.properties",
+				       "this property is in x-kubernetes-list-map-keys, so it must "
+				       "have a default or be a required property");
+	}
+}
+
+static void check_list_type(struct check *c, const json_t *s)
+{
+	const char *list = text(s, "x-kubernetes-list-type");
+
+	if (has(s, "x-kubernetes-list-type")) {
+		if (!streq(text(s, "type"), "array"))
+			check_invalid_str(c, "type", text(s, "type"),
+					  "must be array if x-kubernetes-list-type is specified");
+		if (!csv_has_exactly("atomic,map,set", *list ? list : "-"))
+			check_unsupported(c, "x-kubernetes-list-type", list, "atomic,map,set");
+	}
+	if (streq(list, "map"))
+		check_list_map(c, s);
+	else if (has(s, "x-kubernetes-list-map-keys"))
+		check_invalid_str(c, "x-kubernetes-list-type", list,
+				  "must be map if x-kubernetes-list-map-keys is non-empty");
+	if (streq(list, "set") &&
+	    csv_has_exactly("object,array", text(json_object_get(s, "items"), "type")) &&
+	    !streq(text(json_object_get(s, "items"), "x-kubernetes-map-type"), "atomic") &&
+	    !streq(text(json_object_get(s, "items"), "x-kubernetes-list-type"), "atomic"))
+		check_invalid_str(c, "items.x-kubernetes-map-type",
+				  text(json_object_get(s, "items"), "x-kubernetes-map-type"),
+				  "must be atomic as item of a list with "
+				  "x-kubernetes-list-type=set");
+}
+
+static void check_extensions(struct check *c, const json_t *s)
+{
+	const char *map = text(s, "x-kubernetes-map-type"), *type = text(s, "type");
+
+	if (json_is_false(json_object_get(s, "x-kubernetes-preserve-unknown-fields")))
+		check_invalid(c, "x-kubernetes-preserve-unknown-fields",
+			      json_object_get(s, "x-kubernetes-preserve-unknown-fields"),
+			      "must be true or undefined");
+	if (*map && !csv_has_exactly("atomic,granular", map))
+		check_unsupported(c, "x-kubernetes-map-type", map, "atomic,granular");
+	if (*map && !streq(type, "object"))
+		check_invalid_str(c, "type", type,
+				  "must be object if x-kubernetes-map-type is specified");
+	if (yes(s, "x-kubernetes-embedded-resource")) {
+		if (!streq(type, "object"))
+			check_invalid_str(c, "type", type,
+					  "must be object if x-kubernetes-embedded-resource is "
+					  "true");
+		if (!has(s, "properties") && !yes(s, "x-kubernetes-preserve-unknown-fields"))
+			check_required(c, "properties",
+				       "must not be empty if x-kubernetes-embedded-resource is "
+				       "true without x-kubernetes-preserve-unknown-fields");
+	}
+	check_list_type(c, s);
+}
+
+/* ---- values ----------------------------------------------------------------------------- */
+
+static void check_pattern(struct check *c, const json_t *s)
+{
+	auto_free char *why = *text(s, "pattern") ? pattern_error(text(s, "pattern")) : NULL;
+
+	if (why)
+		check_invalid_str(c, "pattern", text(s, "pattern"),
+				  "must be a valid regular expression, but isn't: %s", why);
+}
+
+/* A default must be pruned already and be valid. */
+static void check_default(struct check *c, const json_t *s)
+{
+	const json_t *dflt = json_object_get(s, "default");
+	struct tree *tree;
+	json_auto_t *pruned = NULL;
+	auto_err found = {0};
+
+	if (!dflt)
+		return;
+	tree = tree_compile(s, NULL);
+	pruned = json_deep_copy(dflt);
+	node_prune(tree->root, pruned, false, NULL);
+	node_default(tree->root, pruned);
+	if (json_is_null(dflt) && !yes(s, "nullable"))
+		check_invalid(c, "default", dflt, "must not be null");
+	size_t mark = check_enter(c, "default");
+
+	node_check(tree->root, pruned, NULL, c->path.s, &found);
+	check_leave(c, mark);
+	for (size_t i = 0; i < found.n_causes; i++)
+		err_cause_add(c->err, found.causes[i].reason, found.causes[i].field, "%s",
+			      found.causes[i].message);
+	tree_free(tree);
+}
+
+/* Only name and generateName of the metadata may be restricted. */
+static void check_root_metadata(struct check *c, const json_t *s)
+{
+	const json_t *meta = json_object_get(json_object_get(s, "properties"), "metadata");
+	const char *key;
+	json_t *v;
+	size_t mark = check_enter(c, "properties");
+
+	strbuf_adds(&c->path, "[metadata]");
+	if (meta && *text(meta, "type") && !streq(text(meta, "type"), "object"))
+		check_invalid_str(c, "type", text(meta, "type"), "must be object");
+	json_object_foreach(json_object_get(meta, "properties"), key, v)
+	{
+		if (!streq(key, "name") && !streq(key, "generateName"))
+			check_forbidden(c, "properties",
+					"must not specify anything other than name and "
+					"generateName, but metadata is implicitly specified");
+	}
+	check_leave(c, mark);
+}
+
+/* ---- the walk --------------------------------------------------------------------------- */
+
+static void walk_map(struct walk *w, const json_t *s, const char *field)
+{
+	const char *key;
+	json_t *child;
+
+	json_object_foreach(json_object_get(s, field), key, child)
+	{
+		size_t mark = check_enter(w->c, field);
+
+		strbuf_addf(&w->c->path, "[%s]", key);
+		walk(w, child, false);
+		check_leave(w->c, mark);
+	}
+}
+
+static void walk_one(struct walk *w, const json_t *s, const char *field)
+{
+	const json_t *child = json_object_get(s, field);
+	size_t mark = check_enter(w->c, field);
+
+	if (json_is_object(child))
+		walk(w, child, false);
+	check_leave(w->c, mark);
+}
+
+static void walk_logic(struct walk *w, const json_t *s)
+{
+	static const char *const lists[] = {"allOf", "anyOf", "oneOf"};
+	bool outer = w->logic;
+	json_t *child;
+
+	/* The two alternatives of an int-or-string may name their types. */
+	w->logic = true;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		if (yes(s, "x-kubernetes-int-or-string"))
+			break;
+		check_foreach(w->c, s, lists[i], child) walk(w, child, false);
+	}
+	walk_one(w, s, "not");
+	w->logic = outer;
+}
+
+static void walk(struct walk *w, const json_t *s, bool root)
+{
+	if (++w->depth > SCHEMA_DEPTH_MAX) {
+		check_forbidden(w->c, NULL, "the schema is nested too deeply");
+		w->depth--;
+		return;
+	}
+	check_forbidden_words(w->c, s);
+	if (w->logic)
+		check_logic_words(w->c, s);
+	check_type(w, s, root);
+	check_extensions(w->c, s);
+	check_pattern(w->c, s);
+	if (root)
+		check_root_metadata(w->c, s);
+	else if (!w->logic)
+		check_default(w->c, s);
+	walk_map(w, s, "properties");
+	walk_one(w, s, "items");
+	walk_one(w, s, "additionalProperties");
+	walk_logic(w, s);
+	w->depth--;
+}
+
+void check_schema(struct check *c, const json_t *schema)
+{
+	struct walk w = {.c = c};
+
+	walk(&w, schema, true);
+}

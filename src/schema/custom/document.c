@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * OpenAPI of custom kinds: the schema of the definition with what every object has. Swagger 2.0
+ * cannot say all of it; what it cannot is left out, so that clients do not refuse what the server
+ * takes (apiextensions-apiserver pkg/controller/openapi/{builder,v2}).
+ */
+#include "custom.h"
+
+#define META "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+
+static json_t *meta_ref(bool v3)
+{
+	const char *doc = "Name, labels and the rest that every object has.";
+
+	if (v3)
+		return json_pack("{s:s, s:[{s:s}]}", "description", doc, "allOf", "$ref",
+				 "#/components/schemas/" META);
+	return json_pack("{s:s, s:s}", "description", doc, "$ref", "#/definitions/" META);
+}
+
+/* apiVersion, kind and metadata, in front of the object's own. */
+static void add_meta(json_t *schema, bool v3)
+{
+	json_t *own = json_object_get(schema, "properties"), *all = json_object();
+
+	json_object_set_new(all, "apiVersion",
+			    json_pack("{s:s, s:s}", "description",
+				      "Version of the API this object is written in.", "type",
+				      "string"));
+	json_object_set_new(all, "kind",
+			    json_pack("{s:s, s:s}", "description", "What kind of object this is.",
+				      "type", "string"));
+	if (json_is_object(own))
+		json_object_update_missing(all, own);
+	json_object_set_new(all, "metadata", meta_ref(v3));
+	json_object_set_new(schema, "properties", all);
+}
+
+static bool is_true(const json_t *s, const char *key)
+{
+	return json_is_true(json_object_get(s, key));
+}
+
+static void drop(json_t *s, const char *const *keys, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		json_object_del(s, keys[i]);
+}
+
+/* Takes out what Swagger 2.0 (or kubectl's use of it) has no words for. */
+static void simplify(json_t *s)
+{
+	static const char *const logic[] = {"allOf", "anyOf", "oneOf", "not", "default"};
+	static const char *const inner[] = {"items", "properties", "additionalProperties"};
+
+	drop(s, logic, ARRAY_SIZE(logic));
+	if (is_true(s, "nullable")) {
+		drop(s, inner, ARRAY_SIZE(inner));
+		json_object_del(s, "type");
+		json_object_del(s, "required");
+	}
+	json_object_del(s, "nullable");
+	if (is_true(s, "x-kubernetes-preserve-unknown-fields"))
+		drop(s, inner, ARRAY_SIZE(inner));
+	if (is_true(s, "x-kubernetes-int-or-string"))
+		json_object_del(s, "type");
+}
+
+static void adapt(json_t *s, bool v3, int depth)
+{
+	const char *key;
+	json_t *child;
+
+	if (!json_is_object(s) || depth > SCHEMA_DEPTH_MAX)
+		return;
+	if (!v3)
+		simplify(s);
+	json_object_foreach(json_object_get(s, "properties"), key, child)
+		adapt(child, v3, depth + 1);
+	adapt(json_object_get(s, "items"), v3, depth + 1);
+	adapt(json_object_get(s, "additionalProperties"), v3, depth + 1);
+	if (is_true(s, "x-kubernetes-embedded-resource") && json_object_get(s, "properties"))
+		add_meta(s, v3);
+}
+
+char *custom_document(const struct kind *k, bool v3)
+{
+	json_auto_t *source = custom_schema(k->custom), *schema = json_deep_copy(source);
+	char *text;
+
+	if (!schema)
+		schema = json_pack("{s:s, s:b}", "type", "object",
+				   "x-kubernetes-preserve-unknown-fields", 1);
+	adapt(schema, v3, 0);
+	if (v3 || !is_true(schema, "x-kubernetes-preserve-unknown-fields"))
+		add_meta(schema, v3);
+	json_object_set_new(schema, "x-kubernetes-group-version-kind",
+			    json_pack("[{s:s, s:s, s:s}]", "group", k->group, "version", k->version,
+				      "kind", k->kind));
+	text = json_dumps(schema, JSON_COMPACT);
+	return text ? text : xstrdup("{}");
+}
+
+uint32_t custom_hash(const struct kind *k, uint32_t h)
+{
+	const struct custom *c = k->custom->of;
+
+	h = hash_fnv1a32(c->uid, strlen(c->uid), h);
+	return hash_fnv1a32(&c->generation, sizeof(c->generation), h);
+}

@@ -1,0 +1,513 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CustomResourceDefinitions and their objects, as operators, Helm and kubectl use them."""
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import time
+
+from crd_bundle import bundle, widget, widgets
+from lib import Cluster, contains, equal, kubectls, true, wait
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
+JSON, MERGE, APPLY = "application/json", "application/merge-patch+json", "application/apply-patch+yaml"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP over the daemon's socket."""
+
+    def __init__(self, path, timeout=60):
+        super().__init__("localhost", timeout=timeout)
+        self.socket_path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.socket_path)
+
+
+def ask(c, method, path, body=None, kind=JSON, accept=JSON):
+    """(code, answer, warnings)"""
+    conn = Connection(c.socket)
+    text = body if isinstance(body, (str, type(None))) else json.dumps(body)
+    conn.request(method, path, text, {"Accept": accept, **({"Content-Type": kind} if text else {})})
+    r = conn.getresponse()
+    data = r.read().decode()
+    warnings = r.headers.get_all("Warning") or []
+    conn.close()
+    try:
+        return r.status, json.loads(data), warnings
+    except ValueError:
+        return r.status, data, warnings
+
+
+def made(c, method, path, body=None, kind=JSON, code=(200, 201)):
+    got, answer, _ = ask(c, method, path, body, kind)
+    true(got in code, f"{method} {path}: {got} {answer}")
+    return answer
+
+
+def refused(c, method, path, body, code, *texts, kind=JSON):
+    got, answer, _ = ask(c, method, path, body, kind)
+    equal(got, code, f"{method} {path}: {answer}")
+    for t in texts:
+        contains(answer["message"], t, "message")
+    return answer
+
+
+def condition(crd, name):
+    for k in crd.get("status", {}).get("conditions") or []:
+        if k["type"] == name:
+            return k
+    return {}
+
+
+def define(c, crd, established=True):
+    made(c, "POST", CRDS, crd)
+    name = crd["metadata"]["name"]
+    if established:
+        wait("established " + name, lambda: condition(made(c, "GET", CRDS + "/" + name),
+                                                      "Established").get("status") == "True")
+
+
+def remove(c, name):
+    made(c, "DELETE", CRDS + "/" + name)
+    wait("gone " + name, lambda: ask(c, "GET", CRDS + "/" + name)[0] == 404)
+
+
+def cluster():
+    with Cluster() as c:
+        yield c
+
+
+# ---- definitions
+
+
+def test_life_of_a_definition(c):
+    answer = made(c, "POST", CRDS, widgets())
+    equal(answer["spec"]["names"]["singular"], "widget", "default")
+    equal(answer["spec"]["names"]["listKind"], "WidgetList", "default")
+    equal(answer["spec"]["conversion"], {"strategy": "None"}, "default")
+    equal(answer["status"]["storedVersions"], ["v1"], "storedVersions")
+    equal(answer["metadata"]["generation"], 1, "generation")
+    wait("served", lambda: ask(c, "GET", WIDGETS)[0] == 200)
+    crd = made(c, "GET", CRDS + "/widgets.example.com")
+    equal(condition(crd, "NamesAccepted")["reason"], "NoConflicts", "NamesAccepted")
+    equal(condition(crd, "Established")["reason"], "InitialNamesAccepted", "Established")
+    equal(crd["status"]["acceptedNames"]["plural"], "widgets", "acceptedNames")
+    equal(crd["status"]["acceptedNames"]["shortNames"], ["wd"], "acceptedNames")
+    refused(c, "POST", CRDS, widgets(), 409, 'customresourcedefinitions.apiextensions.k8s.io '
+            '"widgets.example.com" already exists')
+    made(c, "POST", WIDGETS, widget("one"))
+    answer = made(c, "DELETE", CRDS + "/widgets.example.com")
+    contains(json.dumps(answer["metadata"]["finalizers"]), "customresourcecleanup", "finalizer")
+    wait("gone", lambda: ask(c, "GET", CRDS + "/widgets.example.com")[0] == 404)
+    equal(ask(c, "GET", WIDGETS)[0], 404, "the kind has gone")
+    define(c, widgets())
+    equal(made(c, "GET", WIDGETS)["items"], [], "objects went with the definition")
+    remove(c, "widgets.example.com")
+
+
+def test_definitions_that_are_refused(c):
+    def bad(change, *texts):
+        crd = widgets()
+        change(crd)
+        refused(c, "POST", CRDS, crd, 422, "CustomResourceDefinition.apiextensions.k8s.io", *texts)
+
+    def schema(crd):
+        return crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+    bad(lambda d: d["metadata"].update(name="other"),
+        'metadata.name: Invalid value: "other": must be spec.names.plural+"."+spec.group')
+    bad(lambda d: d["spec"].update(scope="Galaxy"),
+        'spec.scope: Unsupported value: "Galaxy": supported values: "Cluster", "Namespaced"')
+    bad(lambda d: d["spec"]["versions"][1].update(storage=True),
+        "must have exactly one version marked as storage version")
+    bad(lambda d: d["spec"]["versions"][0].pop("schema"),
+        "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required")
+    bad(lambda d: schema(d)["properties"]["spec"].pop("type"),
+        "spec.versions[0].schema.openAPIV3Schema.properties[spec].type: Required value: "
+        "must not be empty for specified object fields")
+    bad(lambda d: schema(d)["properties"]["spec"]["properties"]["tags"].update(uniqueItems=True),
+        "uniqueItems cannot be set to true since the runtime complexity becomes quadratic")
+    bad(lambda d: schema(d)["properties"]["spec"]["properties"]["size"].update(default="x"),
+        "must be of type integer")
+    bad(lambda d: d["spec"].update(preserveUnknownFields=True), "spec.preserveUnknownFields")
+    bad(lambda d: (d["spec"].update(group="x.k8s.io"), d["metadata"].update(name="widgets.x.k8s.io")),
+        "protected groups must have approval annotation")
+
+
+def test_name_conflicts(c):
+    define(c, widgets())
+    define(c, widgets(plural="gadgets", kind="Gadget", short="wd"), established=False)
+    crd = wait("judged", lambda: (lambda d: d if condition(d, "NamesAccepted") else None)(
+        made(c, "GET", CRDS + "/gadgets.example.com")))
+    equal(condition(crd, "NamesAccepted")["reason"], "ShortNamesConflict", "reason")
+    contains(condition(crd, "NamesAccepted")["message"], '"wd" is already in use', "message")
+    equal(condition(crd, "Established")["status"], "False", "not served")
+    equal(ask(c, "GET", "/apis/example.com/v1/gadgets")[0], 404, "not served")
+    remove(c, "widgets.example.com")
+    wait("its turn", lambda: ask(c, "GET", "/apis/example.com/v1/gadgets")[0] == 200)
+    remove(c, "gadgets.example.com")
+
+
+# ---- objects
+
+
+def test_objects(c):
+    define(c, widgets())
+    try:
+        objects(c)
+        versions(c)
+        subresources(c)
+        patches(c)
+    finally:
+        remove(c, "widgets.example.com")
+
+
+def objects(c):
+    obj = made(c, "POST", WIDGETS, widget("a", note=None, ports=[{"name": "http"}], free={"any": {"thing": 1}}))
+    equal(obj["spec"]["color"], "red", "default")
+    equal(obj["spec"]["ports"], [{"name": "http", "port": 80}], "default in a list")
+    equal(obj["spec"]["note"], None, "nullable")
+    equal(obj["spec"]["free"], {"any": {"thing": 1}}, "preserved")
+    equal(obj["metadata"]["generation"], 1, "generation")
+    path = WIDGETS + "/a"
+
+    def bad(*texts, **spec):
+        refused(c, "POST", WIDGETS, widget("b", **spec), 422, 'Widget.example.com "b" is invalid', *texts)
+
+    bad('spec.size: Invalid value: "string": spec.size in body must be of type integer: "string"', size="x")
+    bad("spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1", size=0)
+    bad('spec.color: Unsupported value: "pink": supported values: "red", "green", "blue"', color="pink")
+    bad('spec.schedule: Invalid value: "x": spec.schedule in body should match', schedule="x")
+    bad('spec.since: Invalid value: "x": spec.since in body must be of type date-time: "x"', since="x")
+    bad('spec.port: Invalid value: "boolean": spec.port in body must be of type integer,string: "boolean"',
+        port=True)
+    bad("spec.note: Too long: may not be more than 10 bytes", note="far too long for it")
+    bad('spec.tags[1]: Duplicate value: "x"', tags=["x", "x"])
+    bad('spec.ports[1]: Duplicate value: {"name":"n"}', ports=[{"name": "n"}, {"name": "n"}])
+    bad('"spec.source" must validate one and only one schema (oneOf). Found none valid', source={})
+    bad("spec.template.apiVersion: Required value: must not be empty", template={"x": 1})
+    refused(c, "POST", WIDGETS, {**widget("b"), "spec": {}}, 422, "spec.size: Required value")
+    refused(c, "POST", WIDGETS + "?fieldValidation=Strict", widget("b", bogus=1), 400,
+            'strict decoding error: unknown field "spec.bogus"')
+    code, obj, warnings = ask(c, "POST", WIDGETS, widget("b", bogus=1, schedule="*/5 * * * *"))
+    equal(code, 201, "warned only")
+    contains(" ".join(warnings), 'unknown field \\"spec.bogus\\"', "warning")
+    true("bogus" not in obj["spec"], "pruned")
+    obj["spec"]["size"] = 4
+    obj = made(c, "PUT", WIDGETS + "/b", obj)
+    equal(obj["metadata"]["generation"], 2, "generation counts")
+    refused(c, "PUT", WIDGETS + "/b", widget("b"), 422, "metadata.resourceVersion: Invalid value:",
+            "must be specified for an update")
+    equal([o["metadata"]["name"] for o in made(c, "GET", WIDGETS)["items"]], ["a", "b"], "list")
+    made(c, "PATCH", path, {"spec": {"color": "blue"}}, MERGE)
+    got = made(c, "GET", WIDGETS + "?fieldSelector=spec.color%3Dblue")["items"]
+    equal([o["metadata"]["name"] for o in got], ["a"], "selectable field")
+    refused(c, "GET", WIDGETS + "?fieldSelector=spec.size%3D3", None, 400, "field label not supported: spec.size")
+    table = made(c, "GET", WIDGETS + "/b", None) and ask(c, "GET", WIDGETS, accept=TABLE)[1]
+    equal([h["name"] for h in table["columnDefinitions"]], ["Name", "Size", "Ready", "Color", "Age"], "columns")
+    equal(table["rows"][1]["cells"][:4], ["b", 4, None, "red"], "cells")
+
+
+def versions(c):
+    old = WIDGETS.replace("v1", "v1beta1")
+    code, obj, warnings = ask(c, "GET", old + "/a")
+    equal(obj["apiVersion"], "example.com/v1beta1", "version asked for")
+    contains(" ".join(warnings), "example.com/v1beta1 Widget is deprecated; use example.com/v1 Widget", "warning")
+    equal(made(c, "GET", old)["items"][0]["apiVersion"], "example.com/v1beta1", "list")
+    made(c, "POST", old, widget("old", v="v1beta1"))
+    equal(made(c, "GET", WIDGETS + "/old")["apiVersion"], "example.com/v1", "stored version")
+    refused(c, "POST", old, widget("bad", v="v1beta1", size="x"), 422, "must be of type integer")
+    events = watch(c, old, 3)
+    equal({e["object"]["apiVersion"] for e in events}, {"example.com/v1beta1"}, "watch")
+    equal(events[0]["type"], "ADDED", "watch")
+
+
+def watch(c, path, n):
+    conn = Connection(c.socket, timeout=20)
+    conn.request("GET", path + "?watch=1&timeoutSeconds=20", headers={"Accept": JSON})
+    r = conn.getresponse()
+    events = [json.loads(r.readline()) for _ in range(n)]
+    conn.close()
+    return events
+
+
+def subresources(c):
+    path = WIDGETS + "/a"
+    obj = made(c, "GET", path)
+    generation = obj["metadata"]["generation"]
+    obj["status"] = {"replicas": 2, "selector": "app=a", "conditions": [{"type": "Ready", "status": "True"}]}
+    true("status" not in made(c, "PUT", path, obj), "status is not written through the object")
+    obj = made(c, "GET", path)
+    obj["status"] = {"replicas": 2, "selector": "app=a", "conditions": [{"type": "Ready", "status": "True"}]}
+    obj["spec"]["size"] = 99
+    obj = made(c, "PUT", path + "/status", obj)
+    equal(obj["status"]["replicas"], 2, "status")
+    equal((obj["spec"]["size"], obj["metadata"]["generation"]), (3, generation), "nothing else")
+    table = ask(c, "GET", WIDGETS, accept=TABLE)[1]
+    equal(table["rows"][0]["cells"][2], "True", "filter in a column")
+    scale = made(c, "GET", path + "/scale")
+    equal(scale["spec"], {"replicas": 1}, "scale")
+    equal(scale["status"], {"replicas": 2, "selector": "app=a"}, "scale")
+    scale["spec"]["replicas"] = 5
+    equal(made(c, "PUT", path + "/scale", scale)["spec"], {"replicas": 5}, "scaled")
+    equal(made(c, "GET", path)["spec"]["replicas"], 5, "scaled")
+    made(c, "PATCH", path + "/scale", {"spec": {"replicas": 6}}, MERGE)
+    equal(made(c, "GET", path)["spec"]["replicas"], 6, "scaled")
+
+
+def patches(c):
+    path = WIDGETS + "/a"
+    refused(c, "PATCH", path, {}, 415, "accepted media types include",
+            kind="application/strategic-merge-patch+json")
+    made(c, "PATCH", path, [{"op": "replace", "path": "/spec/size", "value": 8}], "application/json-patch+json")
+    refused(c, "PATCH", path, {"spec": {"size": 1000}}, 422, "should be less than or equal to 100", kind=MERGE)
+    one = {**widget("ssa", tags=["a"], ports=[{"name": "x", "port": 1}])}
+    made(c, "PATCH", WIDGETS + "/ssa?fieldManager=m1", one, APPLY)
+    two = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "ssa"},
+           "spec": {"tags": ["b"], "ports": [{"name": "y", "port": 2}]}}
+    obj = made(c, "PATCH", WIDGETS + "/ssa?fieldManager=m2", two, APPLY)
+    equal(sorted(obj["spec"]["tags"]), ["a", "b"], "a set is merged")
+    equal(sorted(p["name"] for p in obj["spec"]["ports"]), ["x", "y"], "a map list is merged")
+    two["spec"]["size"] = 5
+    refused(c, "PATCH", WIDGETS + "/ssa?fieldManager=m2", two, 409, ".spec.size", kind=APPLY)
+    one["spec"].pop("tags")
+    obj = made(c, "PATCH", WIDGETS + "/ssa?fieldManager=m1", one, APPLY)
+    equal(obj["spec"]["tags"], ["b"], "what is no longer applied goes")
+    made(c, "DELETE", WIDGETS)
+    equal(made(c, "GET", WIDGETS)["items"], [], "deletecollection")
+
+
+def test_a_definition_changes(c):
+    define(c, widgets())
+    made(c, "POST", WIDGETS, widget("a", labels={"x": "y"}))
+    crd = made(c, "GET", CRDS + "/widgets.example.com")
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    spec["fresh"] = {"type": "string", "default": "new"}
+    spec.pop("labels")
+    crd = made(c, "PUT", CRDS + "/widgets.example.com", crd)
+    equal(crd["metadata"]["generation"], 2, "generation")
+    obj = made(c, "GET", WIDGETS + "/a")
+    equal(obj["spec"]["fresh"], "new", "defaults apply to what is stored")
+    true("labels" not in obj["spec"], "what is unknown now is pruned")
+    # another storage version, and the old one no longer served
+    crd["spec"]["versions"][0].update(storage=False, served=False)
+    crd["spec"]["versions"][1].update(storage=True)
+    crd = made(c, "PUT", CRDS + "/widgets.example.com", crd)
+    equal(crd["status"]["storedVersions"], ["v1", "v1beta1"], "storedVersions")
+    equal(ask(c, "GET", WIDGETS)[0], 404, "not served")
+    equal(made(c, "GET", WIDGETS.replace("v1", "v1beta1") + "/a")["apiVersion"], "example.com/v1beta1", "kept")
+    crd["spec"]["versions"].pop(0)
+    refused(c, "PUT", CRDS + "/widgets.example.com", crd, 422, "v1 was previously a storage version")
+    remove(c, "widgets.example.com")
+
+
+def test_an_ending_kind(c):
+    define(c, widgets())
+    held = widget("held")
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    made(c, "POST", WIDGETS, held)
+    made(c, "DELETE", CRDS + "/widgets.example.com")
+    wait("being deleted", lambda: "deletionTimestamp" in made(c, "GET", WIDGETS + "/held")["metadata"])
+    refused(c, "POST", WIDGETS, widget("late"), 405, "create not allowed while custom resource definition is")
+    crd = made(c, "GET", CRDS + "/widgets.example.com")
+    equal(condition(crd, "Terminating")["status"], "True", "Terminating")
+    made(c, "PATCH", WIDGETS + "/held", {"metadata": {"finalizers": None}}, MERGE)
+    wait("gone", lambda: ask(c, "GET", CRDS + "/widgets.example.com")[0] == 404)
+
+
+def test_generic_controllers(c):
+    define(c, widgets())
+    made(c, "POST", "/api/v1/namespaces", {"metadata": {"name": "crd-ns"}})
+    path = "/apis/example.com/v1/namespaces/crd-ns/widgets"
+    owner = made(c, "POST", path, widget("owner"))
+    child = widget("child")
+    child["metadata"]["ownerReferences"] = [{"apiVersion": "example.com/v1", "kind": "Widget", "name": "owner",
+                                             "uid": owner["metadata"]["uid"]}]
+    made(c, "POST", path, child)
+    cm = {"metadata": {"name": "data", "ownerReferences": child["metadata"]["ownerReferences"]}}
+    made(c, "POST", "/api/v1/namespaces/crd-ns/configmaps", cm)
+    made(c, "DELETE", path + "/owner")
+    wait("collected", lambda: ask(c, "GET", path + "/child")[0] == 404)
+    wait("collected", lambda: ask(c, "GET", "/api/v1/namespaces/crd-ns/configmaps/data")[0] == 404)
+    made(c, "POST", path, widget("left"))
+    made(c, "DELETE", "/api/v1/namespaces/crd-ns")
+    wait("namespace gone", lambda: ask(c, "GET", "/api/v1/namespaces/crd-ns")[0] == 404)
+    equal(made(c, "GET", "/apis/example.com/v1/widgets")["items"], [], "its objects went")
+    remove(c, "widgets.example.com")
+
+
+def test_discovery(c):
+    equal(ask(c, "GET", "/apis/example.com")[0], 404, "before")
+    before = made(c, "GET", "/openapi/v3")["paths"]
+    define(c, widgets())
+    group = made(c, "GET", "/apis/example.com")
+    equal([v["version"] for v in group["versions"]], ["v1", "v1beta1"], "versions")
+    equal(group["preferredVersion"]["version"], "v1", "preferred")
+    names = {r["name"]: r for r in made(c, "GET", "/apis/example.com/v1")["resources"]}
+    equal(sorted(names), ["widgets", "widgets/scale", "widgets/status"], "resources")
+    equal(names["widgets"]["shortNames"], ["wd"], "short names")
+    equal(names["widgets/scale"]["group"], "autoscaling", "scale")
+    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    groups = ask(c, "GET", "/apis", accept=accept)[1]["items"]
+    mine = [g for g in groups if g["metadata"]["name"] == "example.com"][0]
+    equal(mine["versions"][0]["resources"][0]["responseKind"],
+          {"group": "example.com", "version": "v1", "kind": "Widget"}, "aggregated")
+    after = made(c, "GET", "/openapi/v3")["paths"]
+    true("apis/example.com/v1" in after and "apis/example.com/v1" not in before, "document")
+    equal(before["apis/apps/v1"], after["apis/apps/v1"], "others stay")
+    doc = made(c, "GET", after["apis/example.com/v1"]["serverRelativeURL"])
+    schema = doc["components"]["schemas"]["com.example.v1.Widget"]
+    equal(schema["x-kubernetes-group-version-kind"],
+          [{"group": "example.com", "version": "v1", "kind": "Widget"}], "gvk")
+    equal(schema["properties"]["spec"]["properties"]["size"]["maximum"], 100, "schema")
+    v2 = made(c, "GET", "/openapi/v2")["definitions"]["com.example.v1.Widget"]
+    true("oneOf" not in json.dumps(v2), "v2 has no oneOf")
+    crd = made(c, "GET", CRDS + "/widgets.example.com")
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["extra"] = {"type": "object"}
+    made(c, "PUT", CRDS + "/widgets.example.com", crd)
+    again = made(c, "GET", "/openapi/v3")["paths"]
+    true(again["apis/example.com/v1"] != after["apis/example.com/v1"], "a new hash")
+    remove(c, "widgets.example.com")
+    true("apis/example.com/v1" not in made(c, "GET", "/openapi/v3")["paths"], "document gone")
+    equal(ask(c, "GET", "/apis/example.com")[0], 404, "after")
+
+
+def test_rules_that_are_not_enforced(c):
+    crd = widgets()
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] = [
+        {"rule": "self.spec.size < 5", "message": "too big"}]
+    code, obj, warnings = ask(c, "POST", CRDS, crd)
+    equal(code, 201, str(obj))
+    contains(" ".join(warnings), "not enforced", "warning")
+    contains(json.dumps(obj), "self.spec.size < 5", "kept")
+    remove(c, "widgets.example.com")
+
+
+# ---- clients
+
+
+def test_kubectl(c):
+    for path in kubectls():
+        c.kubectl_path = path
+        c.kubectl("create", "-f", "-", stdin=json.dumps(widgets()))
+        c.kubectl("wait", "--for", "condition=established", "crd/widgets.example.com", "--timeout=30s")
+        contains(c.kubectl("get", "crd").stdout, "widgets.example.com", "get crd")
+        kubectl_objects(c)
+        c.kubectl("delete", "crd", "widgets.example.com")
+        failed = c.kubectl("get", "widgets", check=False)
+        true("doesn't have a resource type" in failed.stderr or "could not find" in failed.stderr, failed.stderr)
+
+
+def kubectl_objects(c):
+    c.kubectl("apply", "-f", "-", stdin=json.dumps(widget("kube", tags=["x"])))
+    again = c.kubectl("apply", "-f", "-", stdin=json.dumps(widget("kube", tags=["x"])))
+    contains(again.stdout, "widget.example.com/kube unchanged", "apply")
+    c.kubectl("apply", "-f", "-", stdin=json.dumps(widget("kube", tags=["y"])))
+    equal(json.loads(c.kubectl("get", "wd", "kube", "-o", "json").stdout)["spec"]["tags"], ["y"], "applied")
+    c.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(widget("server", size=4)))
+    out = c.kubectl("get", "widgets").stdout.splitlines()
+    equal(out[0].split(), ["NAME", "SIZE", "READY", "AGE"], "columns")
+    equal(out[1].split()[:2], ["kube", "3"], "row")
+    contains(c.kubectl("get", "all").stdout, "widget.example.com/kube", "category")
+    contains(c.kubectl("explain", "widgets.spec.size").stdout, "integer", "explain")
+    bad = c.kubectl("apply", "-f", "-", stdin=json.dumps(widget("bad", bogus=1)), check=False)
+    contains(bad.stderr, 'unknown field "spec.bogus"', "validation")
+    bad = c.kubectl("create", "-f", "-", stdin=json.dumps(widget("bad", size="x")), check=False)
+    contains(bad.stderr, "must be of type integer", "validation")
+    c.kubectl("patch", "wd", "kube", "--type", "merge", "-p", '{"spec":{"color":"green"}}')
+    c.kubectl("scale", "widget/kube", "--replicas=3")
+    obj = json.loads(c.kubectl("get", "wd/kube", "-o", "json").stdout)
+    equal((obj["spec"]["color"], obj["spec"]["replicas"]), ("green", 3), "patch and scale")
+    c.kubectl("label", "wd", "kube", "a=b")
+    equal(c.kubectl("get", "wd", "-l", "a=b", "-o", "name").stdout.strip(), "widget.example.com/kube", "labels")
+    c.kubectl("patch", "wd", "kube", "--subresource=status", "--type", "merge", "-p",
+              '{"status":{"conditions":[{"type":"Ready","status":"True"}]}}')
+    c.kubectl("wait", "--for", "condition=ready", "wd/kube", "--timeout=20s")
+    seen = c.popen_kubectl("get", "wd", "-w", "-o", "name", stdout=subprocess.PIPE)
+    try:
+        equal(seen.stdout.readline().strip(), "widget.example.com/kube", "watch")
+        equal(seen.stdout.readline().strip(), "widget.example.com/server", "watch")
+        c.kubectl("delete", "wd", "server")
+        equal(seen.stdout.readline().strip(), "widget.example.com/server", "watch")
+    finally:
+        seen.kill()
+        seen.wait()
+        seen.stdout.close()
+    contains(c.kubectl("describe", "wd", "kube").stdout, "Kind:         Widget", "describe")
+
+
+def test_a_bundle(c):
+    before = made(c, "GET", CRDS)["items"]
+    for path in kubectls():
+        c.kubectl_path = path
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": bundle()})
+        c.kubectl("apply", "--server-side", "-f", "-", stdin=text)
+        c.kubectl("wait", "--for", "condition=established", "crd", "-l", "app=certs", "--timeout=60s")
+        cert = {"apiVersion": "certs.example.org/v1", "kind": "Certificate", "metadata": {"name": "web"},
+                "spec": {"group0": {"field1": "x"}}}
+        c.kubectl("apply", "-f", "-", stdin=json.dumps(cert))
+        contains(c.kubectl("get", "certs").stdout, "web", "objects")
+        contains(c.kubectl("get", "cert.certs.example.org/web", "-o", "yaml").stdout, "field1: x", "objects")
+        contains(c.kubectl("api-resources", "--api-group=certs.example.org").stdout, "clusterissuers", "resources")
+        c.kubectl("apply", "--server-side", "-f", "-", stdin=text)
+        c.kubectl("delete", "crd", "-l", "app=certs", "--timeout=60s")
+    equal(len(made(c, "GET", CRDS)["items"]), len(before), "all gone")
+
+
+# ---- survival and size
+
+
+def test_restarts(c):
+    define(c, widgets())
+    made(c, "POST", WIDGETS, widget("a", labels={"x": "y"}))
+    crd = made(c, "GET", CRDS + "/widgets.example.com")
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    spec["fresh"] = {"type": "string", "default": "new"}
+    made(c, "PUT", CRDS + "/widgets.example.com", crd)
+    for i in range(3):
+        before = made(c, "GET", WIDGETS + "/a")
+        c.restart(signal.SIGKILL)
+        equal(made(c, "GET", WIDGETS + "/a"), before, "the same object")
+        equal(before["spec"]["fresh"], "new", "default")
+        made(c, "POST", WIDGETS, widget(f"more{i}"))
+    remove(c, "widgets.example.com")
+    c.restart(signal.SIGKILL)
+    equal(ask(c, "GET", WIDGETS)[0], 404, "gone for good")
+
+
+def resident(c):
+    with open(f"/proc/{c.daemon.pid}/status") as f:
+        return {line.split(":")[0]: int(line.split()[1]) for line in f if line.startswith(("VmRSS", "RssAnon"))}
+
+
+def test_memory_of_definitions(c):
+    """A definition of some 5,000 lines costs its text and little more once things have settled."""
+    big = bundle(fields=1200)[:1]
+    text = json.dumps(big[0])
+    lines = json.dumps(big[0], indent=1).count("\n")
+    true(lines > 5000, f"{lines} lines")
+    c.restart()
+    time.sleep(1)
+    before = resident(c)["RssAnon"]
+    n = 4
+    for i in range(n):
+        crd = json.loads(text.replace("certs.example.org", f"g{i}.example.org"))
+        define(c, crd)
+        made(c, "POST", f"/apis/g{i}.example.org/v1/namespaces/default/certificates",
+             {"apiVersion": f"g{i}.example.org/v1", "kind": "Certificate", "metadata": {"name": "x"},
+              "spec": {"group1": {"field2": "y"}}})
+    used = resident(c)["RssAnon"]
+    c.restart()
+    time.sleep(1)
+    settled = resident(c)["RssAnon"]
+    print(f"definition of {lines} lines, {len(text) // 1024} KiB: {(used - before) // n} KiB in use, "
+          f"{(settled - before) // n} KiB after a restart")
+    true((settled - before) // n < 3 * len(text) // 1024 + 200, "memory per definition")
+    for i in range(n):
+        remove(c, f"certificates.g{i}.example.org")

@@ -1,0 +1,635 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Custom kinds: definitions, their schemas, their objects, and what a store makes of them. */
+#include "store_fixture.h"
+
+/* Single quotes for double ones. */
+static json_t *json_of(const char *text)
+{
+	auto_free char *s = xstrdup(text);
+	auto_err err = {0};
+	json_t *v;
+
+	for (char *p = s; *p; p++)
+		*p = *p == '\'' ? '"' : *p;
+	v = json_parse(s, strlen(s), &err);
+	if (!v)
+		fail_msg("%s in %s", err_message(&err), s);
+	return v;
+}
+
+/* ---- a source without a store ------------------------------------------------------------ */
+
+static char *source_text;
+
+static bool source(void *arg UNUSED, const char *crd UNUSED, const char **text, size_t *len)
+{
+	*text = source_text;
+	*len = source_text ? strlen(source_text) : 0;
+	return source_text != NULL;
+}
+
+/* Definition of foos.example.com with this schema of spec in v1 and v1beta1 (stored in v1). */
+static json_t *definition(const char *spec_schema)
+{
+	auto_free char *text = xasprintf(
+		"{'apiVersion':'apiextensions.k8s.io/v1','kind':'CustomResourceDefinition',"
+		"'metadata':{'name':'foos.example.com','uid':'u1','generation':1},"
+		"'spec':{'group':'example.com','scope':'Namespaced',"
+		"'names':{'plural':'foos','kind':'Foo','singular':'foo','listKind':'FooList'},"
+		"'versions':[{'name':'v1beta1','served':true,'storage':false,'schema':"
+		"{'openAPIV3Schema':{'type':'object','properties':{'spec':%s}}}},"
+		"{'name':'v1','served':true,'storage':true,'schema':{'openAPIV3Schema':"
+		"{'type':'object','properties':{'spec':%s,'status':{'type':'object',"
+		"'x-kubernetes-preserve-unknown-fields':true}}}},"
+		"'subresources':{'status':{},'scale':{'specReplicasPath':'.spec.n',"
+		"'statusReplicasPath':'.status.n'}}}]},"
+		"'status':{'conditions':[{'type':'Established','status':'True'}],"
+		"'acceptedNames':{'plural':'foos','kind':'Foo','singular':'foo'},"
+		"'storedVersions':['v1']}}",
+		spec_schema, spec_schema);
+
+	return json_of(text);
+}
+
+static const struct kind *define(const char *spec_schema)
+{
+	json_auto_t *crd = definition(spec_schema);
+	auto_err err = {0};
+	const struct kind *k;
+
+	custom_source(NULL, NULL);
+	free(source_text);
+	source_text = json_text(crd, NULL);
+	custom_source(source, NULL);
+	if (custom_put(crd, NULL, &err) < 0)
+		fail_msg("%s", err_message(&err));
+	k = kind_find("example.com", "v1", "foos");
+	assert_non_null(k);
+	return k;
+}
+
+static int forget(void **state UNUSED)
+{
+	custom_source(NULL, NULL);
+	free(source_text);
+	source_text = NULL;
+	return 0;
+}
+
+/* A Foo with this spec, decoded and with its defaults. */
+static json_t *foo(const struct kind *k, const char *spec, struct strv *warnings)
+{
+	auto_free char *text = xasprintf("{'apiVersion':'example.com/v1','kind':'Foo','metadata':"
+					 "{'name':'x','namespace':'n'},'spec':%s}",
+					 spec);
+	json_t *obj = json_of(text);
+	auto_err err = {0};
+
+	if (schema_check(k->message, "Foo in version \"v1\"", obj, FIELDS_WARN, warnings, &err) < 0)
+		fail_msg("%s", err_message(&err));
+	schema_default(k, obj, NULL);
+	return obj;
+}
+
+static void expect_spec(const struct kind *k, const char *given, const char *wanted)
+{
+	json_auto_t *obj = foo(k, given, NULL), *want = json_of(wanted);
+	auto_free char *got = json_text(json_object_get(obj, "spec"), NULL);
+
+	if (!json_equal(json_object_get(obj, "spec"), want))
+		fail_msg("%s became %s", given, got);
+}
+
+/* The message of the first problem, "" for none. */
+static void expect_error(const struct kind *k, const char *spec, const char *wanted)
+{
+	json_auto_t *obj = foo(k, spec, NULL);
+	auto_err err = {0};
+	auto_strbuf got = {0};
+	int r = schema_validate(k, obj, NULL, &err);
+
+	for (size_t i = 0; r < 0 && i < err.n_causes; i++)
+		strbuf_addf(&got, "%s%s: %s", i ? "; " : "", err.causes[i].field,
+			    err.causes[i].message);
+	if (!streq(got.s ? got.s : "", wanted))
+		fail_msg("%s: got %s, want %s", spec, got.s ? got.s : "", wanted);
+}
+
+/* ---- definitions ------------------------------------------------------------------------- */
+
+static void finds_kinds(void **state UNUSED)
+{
+	const struct kind *k = define("{'type':'object'}"), *old;
+	struct scale_paths scale;
+
+	old = kind_find("example.com", "v1beta1", "foos");
+	assert_non_null(old);
+	assert_ptr_equal(kind_storage(old), k);
+	assert_true(kind_same(old, k));
+	assert_ptr_equal(kind_by_name("example.com/v1", "Foo"), k);
+	assert_ptr_equal(kind_by_word("foos.example.com"), k);
+	assert_ptr_equal(kind_at(k->index), k);
+	assert_true(k->index >= n_schema_kinds && k->index < kind_count());
+	assert_true(k->has_status);
+	assert_false(old->has_status);
+	assert_true(custom_scale(k, &scale));
+	assert_string_equal(scale.spec, ".spec.n");
+	assert_false(custom_scale(old, &scale));
+	custom_del("foos.example.com");
+	assert_null(kind_find("example.com", "v1", "foos"));
+	assert_null(kind_at(k->index));
+}
+
+static void keeps_what_is_referred_to(void **state UNUSED)
+{
+	const struct kind *k = kind_ref(define("{'type':'object'}"));
+	json_auto_t *crd = definition("{'type':'object'}"), *empty = json_object();
+	uint16_t index = k->index;
+	auto_err err = {0};
+
+	custom_del("foos.example.com");
+	assert_false(kind_is_served(k));
+	assert_string_equal(k->plural, "foos");
+	assert_int_equal(custom_put(crd, NULL, &err), 0);
+	/* the same kind comes back at the same place */
+	assert_ptr_equal(kind_find("example.com", "v1", "foos"), k);
+	assert_int_equal(k->index, index);
+	kind_unref(k);
+	/* what cannot be understood changes nothing */
+	assert_true(custom_put(empty, NULL, &err) < 0);
+	assert_non_null(err.message);
+}
+
+static void is_served_when_established(void **state UNUSED)
+{
+	json_auto_t *crd = NULL;
+	auto_err err = {0};
+
+	define("{'type':'object'}");
+	crd = definition("{'type':'object'}");
+	json_put(crd, "status.conditions", json_array());
+	assert_int_equal(custom_put(crd, NULL, &err), 0);
+	assert_null(kind_find("example.com", "v1", "foos"));
+	assert_non_null(kind_known("example.com/v1", "Foo"));
+}
+
+static void reads_heads(void **state UNUSED)
+{
+	json_auto_t *crd = definition("{'type':'object','properties':{'openAPIV3Schema':{'type':"
+				      "'string','description':'a \\'quoted\\' } ]'}}}"),
+		    *head = NULL;
+	auto_free char *text = NULL;
+
+	json_put(crd, "metadata.managedFields", json_of("[{'fieldsV1':{'f:spec':{}}}]"));
+	text = json_text(crd, NULL);
+	head = custom_head(text, strlen(text));
+	assert_non_null(head);
+	assert_string_equal(json_str(head, "spec.names.kind", ""), "Foo");
+	assert_int_equal(json_len(head, "spec.versions"), 2);
+	assert_int_equal(json_len(head, "metadata.managedFields"), 0);
+	assert_true(strstr(text, "quoted") != NULL);
+	auto_free char *small = json_text(head, NULL);
+	assert_null(strstr(small, "quoted"));
+	for (size_t cut = 0; cut < strlen(text); cut += 7) {
+		auto_free char *part = xstrndup(text, cut);
+		json_t *any = custom_head(part, cut);
+
+		json_decref(any);
+	}
+}
+
+static void orders_versions(void **state UNUSED)
+{
+	static const char *const names[] = {"v1alpha1", "foo", "v2", "v11beta2", "v1", "v10"};
+	static const char *const sorted[] = {"v10", "v2", "v1", "v11beta2", "v1alpha1", "foo"};
+	json_auto_t *crd = definition("{'type':'object'}"), *group = NULL;
+	json_t *versions = json_array();
+	auto_err err = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		json_array_append_new(versions, json_pack("{s:s, s:b, s:b}", "name", names[i],
+							  "served", 1, "storage", i == 0));
+	json_put(crd, "spec.versions", versions);
+	assert_int_equal(custom_put(crd, NULL, &err), 0);
+	group = discovery_group("example.com");
+	for (size_t i = 0; i < ARRAY_SIZE(sorted); i++)
+		assert_string_equal(json_str(json_array_get(json_object_get(group, "versions"), i),
+					     "version", ""),
+				    sorted[i]);
+}
+
+static void expect_crd_error(const char *spec_schema, const char *wanted)
+{
+	json_auto_t *crd = definition(spec_schema);
+	auto_err err = {0};
+
+	json_drop(crd, "status");
+	schema_default(&kind_customresourcedefinition, crd, NULL);
+	if (schema_validate(&kind_customresourcedefinition, crd, NULL, &err) == 0)
+		fail_msg("%s is accepted", spec_schema);
+	if (!strstr(err_message(&err), wanted))
+		fail_msg("%s: %s", spec_schema, err_message(&err));
+}
+
+static void refuses_schemas(void **state UNUSED)
+{
+	expect_crd_error("{}",
+			 "[spec].type: Required value: must not be empty for specified object");
+	expect_crd_error("{'type':'thing'}", "Unsupported value: \"thing\"");
+	expect_crd_error("{'type':'array'}", ".items: Required value: must be specified");
+	expect_crd_error("{'type':'object','$ref':'x'}", "$ref: Forbidden");
+	expect_crd_error("{'type':'object','additionalProperties':false}",
+			 "additionalProperties cannot be set to false");
+	expect_crd_error("{'type':'object','properties':{'a':{'type':'string'}},"
+			 "'additionalProperties':{'type':'string'}}",
+			 "mutual exclusive");
+	expect_crd_error("{'type':'string','pattern':'('}", "must be a valid regular expression");
+	expect_crd_error("{'type':'object','anyOf':[{'type':'object'}]}",
+			 "anyOf[0].type: Forbidden: must be empty to be structural");
+	expect_crd_error(
+		"{'type':'array','items':{'type':'object'},'x-kubernetes-list-type':'map'}",
+		"x-kubernetes-list-map-keys: Required value");
+	expect_crd_error("{'type':'string','x-kubernetes-int-or-string':true}", "must be empty if");
+	expect_crd_error("{'type':'integer','minimum':3,'default':1}",
+			 "should be greater than or equal to 3");
+	expect_crd_error("{'type':'object','x-kubernetes-preserve-unknown-fields':false}",
+			 "must be true or undefined");
+}
+
+/* ---- objects ----------------------------------------------------------------------------- */
+
+static void prunes_and_defaults(void **state UNUSED)
+{
+	const struct kind *k = define(
+		"{'type':'object','properties':{'a':{'type':'string'},"
+		"'d':{'type':'integer','default':5},"
+		"'n':{'type':'string','nullable':true,'default':'x'},"
+		"'m':{'type':'object','additionalProperties':{'type':'object','properties':"
+		"{'v':{'type':'boolean','default':true}}}},"
+		"'l':{'type':'array','items':{'type':'object','properties':{'i':{'type':'integer',"
+		"'default':1}}}},"
+		"'o':{'type':'object','default':{},'properties':{'p':{'type':'string','default':'q'"
+		"}}},"
+		"'f':{'type':'object','x-kubernetes-preserve-unknown-fields':true,'properties':"
+		"{'k':{'type':'object'}}}}}");
+	auto_strv warnings = {0};
+
+	expect_spec(k, "{'a':'1','b':2}", "{'a':'1','d':5,'n':'x','o':{'p':'q'}}");
+	expect_spec(k, "{'d':null,'n':null,'a':null}", "{'d':5,'n':null,'o':{'p':'q'}}");
+	expect_spec(k, "{'m':{'x':{'w':1},'y':{}},'n':'n','d':1}",
+		    "{'m':{'x':{'v':true},'y':{'v':true}},'n':'n','d':1,'o':{'p':'q'}}");
+	expect_spec(k, "{'l':[{},{'i':2,'j':3}],'n':'n','d':1}",
+		    "{'l':[{'i':1},{'i':2}],'n':'n','d':1,'o':{'p':'q'}}");
+	expect_spec(k, "{'f':{'any':[{'x':1}],'k':{'gone':1}},'n':'n','d':1}",
+		    "{'f':{'any':[{'x':1}],'k':{}},'n':'n','d':1,'o':{'p':'q'}}");
+	json_auto_t *obj = foo(k, "{'l':[{'j':1}],'m':{'x':{'w':1}},'z':1}", &warnings);
+	assert_int_equal(warnings.n, 3);
+	assert_true(strv_has(&warnings, "unknown field \"spec.l[0].j\""));
+	assert_true(strv_has(&warnings, "unknown field \"spec.m.x.w\""));
+	assert_true(strv_has(&warnings, "unknown field \"spec.z\""));
+}
+
+static void validates(void **state UNUSED)
+{
+	const struct kind *k = define(
+		"{'type':'object','required':['a'],'properties':{'a':{'type':'integer','minimum':1,"
+		"'maximum':5,'exclusiveMaximum':true,'multipleOf':2},"
+		"'b':{'type':'boolean'},'u':{'type':'number','enum':[1,2.5]},"
+		"'s':{'type':'string','minLength':2,'pattern':'^[a-z]+$','format':'ipv4'},"
+		"'t':{'type':'array','minItems':1,'maxItems':2,'items':{'type':'string'}},"
+		"'o':{'type':'object','minProperties':1,'maxProperties':2,'additionalProperties':"
+		"{'type':'string'}},'q':{'type':'object','not':{'required':['x']},'anyOf':[{'"
+		"required':"
+		"['x']},{'required':['y']}],'properties':{'x':{'type':'string'},'y':{'type':'"
+		"string'}}},"
+		"'w':{'type':'string','pattern':'^(a+)+$'}}}");
+	auto_strbuf evil = {0};
+
+	expect_error(k, "{'a':2}", "");
+	expect_error(k, "{'a':2.0,'u':1.0}", "");
+	expect_error(k, "{}", "spec.a: Required value");
+	expect_error(
+		k, "{'a':1.5}",
+		"spec.a: Invalid value: \"number\": spec.a in body must be of type integer: "
+		"\"number\"; spec.a: Invalid value: 1.5: spec.a in body should be a multiple of 2");
+	expect_error(k, "{'a':6}",
+		     "spec.a: Invalid value: 6: spec.a in body should be less than 5");
+	expect_error(k, "{'a':2,'b':'x'}",
+		     "spec.b: Invalid value: \"string\": spec.b in body must be of type boolean: "
+		     "\"string\"");
+	expect_error(k, "{'a':2,'u':3}",
+		     "spec.u: Unsupported value: 3: supported values: \"1\", \"2.5\"");
+	expect_error(k, "{'a':2,'t':[]}",
+		     "spec.t: Invalid value: 0: spec.t in body should have at least 1 items");
+	expect_error(k, "{'a':2,'t':['1','2','3']}",
+		     "spec.t: Too many: 3: must have at most 2 items");
+	expect_error(k, "{'a':2,'t':[1]}",
+		     "spec.t[0]: Invalid value: \"integer\": spec.t[0] in body must be of type "
+		     "string: \"integer\"");
+	expect_error(k, "{'a':2,'o':{}}",
+		     "spec.o: Invalid value: 0: spec.o in body should have at least 1 properties");
+	expect_error(k, "{'a':2,'q':{'x':'1'}}",
+		     "<nil>: Invalid value: \"\": \"spec.q\" must not validate the schema (not)");
+	expect_error(k, "{'a':2,'q':{}}",
+		     "<nil>: Invalid value: \"\": \"spec.q\" must validate at least one schema "
+		     "(anyOf); spec.q.x: Required value");
+	/* a pattern that backtracks for ever ends soon, as not matching */
+	strbuf_adds(&evil, "{'a':2,'w':'");
+	for (int i = 0; i < 200; i++)
+		strbuf_addc(&evil, 'a');
+	strbuf_adds(&evil, "!'}");
+	json_auto_t *obj = foo(k, evil.s, NULL);
+	auto_err err = {0};
+	assert_true(schema_validate(k, obj, NULL, &err) < 0);
+}
+
+/* What was wrong before and has not been touched is let pass. */
+static void ratchets(void **state UNUSED)
+{
+	const struct kind *k =
+		define("{'type':'object','properties':{'a':{'type':'integer'},"
+		       "'l':{'type':'array','x-kubernetes-list-type':'map',"
+		       "'x-kubernetes-list-map-keys':['k'],'items':{'type':'object',"
+		       "'properties':{'k':{'type':'string'},'v':{'type':'integer'}}}}}}");
+	json_auto_t *old = foo(k, "{'a':'bad','l':[{'k':'x','v':'bad'}]}", NULL);
+	json_auto_t *now = foo(k, "{'a':'bad','l':[{'k':'y','v':1},{'k':'x','v':'bad'}]}", NULL);
+	json_auto_t *worse = foo(k, "{'a':'worse','l':[{'k':'x','v':'worse'}]}", NULL);
+	auto_err err = {0};
+
+	assert_int_equal(schema_validate(k, now, old, &err), 0);
+	assert_true(schema_validate(k, worse, old, &err) < 0);
+	assert_int_equal(err.n_causes, 2);
+}
+
+static void checks_formats(void **state UNUSED)
+{
+	static const struct {
+		const char *format, *good, *bad;
+	} table[] = {
+		{"date", "2024-02-29", "2023-02-29"},
+		{"date-time", "2024-01-02T03:04:05Z", "2024-01-02"},
+		{"duration", "1h30m", "1x"},
+		{"ipv4", "10.0.0.1", "10.0.0.256"},
+		{"ipv6", "fe80::1", "10.0.0.1"},
+		{"cidr", "10.0.0.0/8", "10.0.0.0/33"},
+		{"mac", "00:11:22:aa:bb:cc", "00:11:22"},
+		{"uuid", "a8098c1a-f86e-11da-bd1a-00112444be1e", "a8098c1a"},
+		{"uuid4", "3b241101-e2bb-4255-8caf-4136c566a962",
+		 "3b241101-e2bb-1255-8caf-4136c566a962"},
+		{"byte", "aGk=", "a"},
+		{"uri", "https://x.example/y", "no uri"},
+		{"hostname", "a-b.example", "a_b"},
+		{"email", "a@b.example", "a@"},
+		{"hexcolor", "#aabbcc", "#ggg"},
+		{"unheard-of", "anything", NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		auto_free char *schema = xasprintf(
+			"{'type':'object','properties':{'s':{'type':'string','format':'%s'}}}",
+			table[i].format);
+		auto_free char *good = xasprintf("{'s':'%s'}", table[i].good);
+		auto_free char *bad = xasprintf("{'s':'%s'}", table[i].bad ? table[i].bad : "");
+		const struct kind *k = define(schema);
+
+		expect_error(k, good, "");
+		json_auto_t *obj = foo(k, bad, NULL);
+		auto_err err = {0};
+		if (table[i].bad && schema_validate(k, obj, NULL, &err) == 0)
+			fail_msg("%s: %s is accepted", table[i].format, table[i].bad);
+	}
+}
+
+static void follows_paths(void **state UNUSED)
+{
+	json_auto_t *v =
+		json_of("{'a':{'b.c':{'d':1},'l':[{'t':'x','s':'1'},{'t':'Ready','s':'2'}]},"
+			"'e':null,'n':3}");
+	static const struct {
+		const char *path, *value;
+	} table[] = {
+		{".n", "3"},
+		{".a['b.c'].d", "1"},
+		{".a.b\\.c.d", "1"},
+		{".a.l[0].s", "\"1\""},
+		{".a.l[-1].s", "\"2\""},
+		{".a.l[*].s", "\"1\""},
+		{".a.l[?(@.t==\"Ready\")].s", "\"2\""},
+		{".a.l[?(@.t == 'Ready')].s", "\"2\""},
+		{".a.l[?(@.t!='x')].s", "\"2\""},
+		{".a.l[?(@.s)].t", "\"x\""},
+		{".a.l[7].s", NULL},
+		{".a.x.y", NULL},
+		{".n.x", NULL},
+		{".a.l[?(", NULL},
+		{"", "whole"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		json_t *got = json_path_get(v, table[i].path);
+		auto_free char *text = got ? json_dumps(got, JSON_ENCODE_ANY) : NULL;
+
+		if (str_eq(table[i].value, "whole"))
+			assert_ptr_equal(got, v);
+		else if (!str_eq(text, table[i].value))
+			fail_msg("%s: %s", table[i].path, text ? text : "nothing");
+	}
+	json_path_set(v, ".new.deep.x", json_integer(7));
+	assert_int_equal(json_int(v, "new.deep.x", 0), 7);
+	json_path_set(v, ".a.l[0]", json_integer(7)); /* not a simple path: nothing happens */
+	assert_int_equal(json_len(v, "a.l"), 2);
+}
+
+static void describes_itself(void **state UNUSED)
+{
+	json_auto_t *index = NULL, *doc = NULL;
+	size_t len;
+
+	define("{'type':'object','properties':{'p':{'x-kubernetes-int-or-string':true,'anyOf':["
+	       "{'type':'integer'},{'type':'string'}]}}}");
+	index = openapi_v3_index();
+	assert_non_null(json_object_get(json_object_get(index, "paths"), "apis/example.com/v1"));
+	auto_free char *v3 = openapi_v3_document("apis/example.com/v1", &len);
+	doc = json_parse(v3, len, NULL);
+	assert_non_null(doc);
+	json_t *schema = json_object_get(json_at(doc, "components.schemas"), "com.example.v1.Foo");
+	assert_non_null(json_at(schema, "properties.metadata"));
+	assert_int_equal(json_len(schema, "properties.spec.properties.p.anyOf"), 2);
+	auto_free char *v2 = openapi_v2_document(&len);
+	json_auto_t *swagger = json_parse(v2, len, NULL);
+	assert_non_null(swagger);
+	schema = json_object_get(json_object_get(swagger, "definitions"), "com.example.v1.Foo");
+	assert_non_null(json_at(schema, "properties.spec.properties.p"));
+	assert_null(json_at(schema, "properties.spec.properties.p.anyOf"));
+}
+
+/* ---- a store ----------------------------------------------------------------------------- */
+
+static void put(struct fixture *f, const struct kind *k, json_t *obj)
+{
+	auto_err err = {0};
+	int r = store_get(f->store, k, meta_ns(obj), meta_name(obj))
+			? store_update(f->store, k, obj, 0, STORE_DURABLE, NULL, NULL, NULL, &err)
+			: store_create(f->store, k, obj, STORE_DURABLE, NULL, NULL, NULL, &err);
+
+	if (r < 0)
+		fail_msg("%s", err_message(&err));
+}
+
+static void store_keeps_objects_of_custom_kinds(void **state UNUSED)
+{
+	struct fixture *f = fixture_new();
+	json_auto_t *crd = definition("{'type':'object','properties':{'a':{'type':'string'},"
+				      "'b':{'type':'string'}}}"),
+		    *obj = NULL;
+	const struct kind *k, *beta;
+
+	fixture_open(f);
+	put(f, &kind_customresourcedefinition, crd);
+	k = kind_find("example.com", "v1", "foos");
+	assert_non_null(k);
+	obj = foo(k, "{'a':'1','b':'2'}", NULL);
+	json_put_str(obj, "metadata.uid", "u2");
+	put(f, k, obj);
+	beta = kind_find("example.com", "v1beta1", "foos");
+	assert_string_equal(
+		json_str(object_json(store_get(f->store, beta, "n", "x")), "apiVersion", ""),
+		"example.com/v1beta1");
+	/* another schema, another storage version */
+	json_decref(crd);
+	crd = definition("{'type':'object','properties':{'a':{'type':'string'},"
+			 "'c':{'type':'string','default':'d'}}}");
+	json_put_int(crd, "metadata.generation", 2);
+	json_put_bool(json_array_get(json_at(crd, "spec.versions"), 0), "storage", true);
+	json_put_bool(json_array_get(json_at(crd, "spec.versions"), 1), "storage", false);
+	put(f, &kind_customresourcedefinition, crd);
+	for (int i = 0; i < 2; i++) {
+		const struct object *o;
+
+		k = kind_find("example.com", "v1", "foos");
+		beta = kind_find("example.com", "v1beta1", "foos");
+		assert_ptr_equal(kind_storage(k), beta);
+		o = store_get(f->store, beta, "n", "x");
+		assert_non_null(o);
+		assert_string_equal(json_str(object_json(o), "spec.a", ""), "1");
+		assert_string_equal(json_str(object_json(o), "spec.c", ""), "d");
+		assert_null(json_at(object_json(o), "spec.b"));
+		assert_string_equal(json_str(object_json(o), "apiVersion", ""),
+				    "example.com/v1beta1");
+		assert_ptr_equal(store_get_uid(f->store, "u2"), o);
+		/* the same after a start, as it was written by the former schema */
+		fixture_settle(f);
+		fixture_close(f);
+		assert_null(kind_find("example.com", "v1", "foos"));
+		fixture_open(f);
+	}
+	fixture_free(f);
+}
+
+static bool count_event(void *arg, const struct store_event *ev UNUSED)
+{
+	++*(int *)arg;
+	return true;
+}
+
+static void set_true(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+struct ended {
+	int events;
+	bool lost;
+};
+
+static bool on_ended_event(void *arg, const struct store_event *ev)
+{
+	return count_event(&((struct ended *)arg)->events, ev);
+}
+
+static void on_ended(void *arg)
+{
+	set_true(&((struct ended *)arg)->lost);
+}
+
+static void watches_end_with_their_kind(void **state UNUSED)
+{
+	struct fixture *f = fixture_new();
+	json_auto_t *crd = definition("{'type':'object'}"), *obj = NULL;
+	struct ended e = {0};
+	struct store_watch *w;
+	const struct kind *k;
+	auto_err err = {0};
+
+	fixture_open(f);
+	put(f, &kind_customresourcedefinition, crd);
+	k = kind_find("example.com", "v1", "foos");
+	w = store_watch_new(f->store, k, store_rev(f->store), on_ended_event, on_ended, &e, &err);
+	assert_non_null(w);
+	obj = foo(k, "{}", NULL);
+	json_put_str(obj, "metadata.uid", "u2");
+	put(f, k, obj);
+	assert_int_equal(
+		store_delete(f->store, k, "n", "x", 0, STORE_DURABLE, NULL, NULL, NULL, &err), 0);
+	assert_int_equal(store_delete(f->store, &kind_customresourcedefinition, "",
+				      "foos.example.com", 0, STORE_DURABLE, NULL, NULL, NULL, &err),
+			 0);
+	for (int i = 0; i < 20 && !e.lost; i++)
+		fixture_turn(f);
+	assert_true(e.lost);
+	assert_int_equal(e.events, 2);
+	store_watch_free(w);
+	fixture_settle(f);
+	fixture_free(f);
+}
+
+/* A definition that makes no sense is in the store: everything else starts as ever. */
+static void damage_stops_nothing(void **state UNUSED)
+{
+	struct fixture *f = fixture_new();
+	json_auto_t *crd = definition("{'type':7,'properties':[],'required':'x','items':3}");
+	json_auto_t *broken = definition("{}");
+	const struct kind *k;
+
+	fixture_open(f);
+	put(f, &kind_customresourcedefinition, crd);
+	json_put_str(broken, "metadata.name", "bars.example.com");
+	json_put_str(broken, "metadata.uid", "u9");
+	json_put(broken, "spec", json_integer(3));
+	put(f, &kind_customresourcedefinition, broken);
+	for (int i = 0; i < 2; i++) {
+		k = kind_find("example.com", "v1", "foos");
+		assert_non_null(k);
+		json_auto_t *obj = foo(k, "{'a':1}", NULL);
+		auto_err err = {0};
+		assert_int_equal(schema_validate(k, obj, NULL, &err), 0);
+		fixture_settle(f);
+		fixture_close(f);
+		fixture_open(f);
+	}
+	fixture_free(f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(finds_kinds, forget),
+		cmocka_unit_test_teardown(keeps_what_is_referred_to, forget),
+		cmocka_unit_test_teardown(is_served_when_established, forget),
+		cmocka_unit_test_teardown(reads_heads, forget),
+		cmocka_unit_test_teardown(orders_versions, forget),
+		cmocka_unit_test_teardown(refuses_schemas, forget),
+		cmocka_unit_test_teardown(prunes_and_defaults, forget),
+		cmocka_unit_test_teardown(validates, forget),
+		cmocka_unit_test_teardown(ratchets, forget),
+		cmocka_unit_test_teardown(checks_formats, forget),
+		cmocka_unit_test_teardown(follows_paths, forget),
+		cmocka_unit_test_teardown(describes_itself, forget),
+		cmocka_unit_test_teardown(store_keeps_objects_of_custom_kinds, forget),
+		cmocka_unit_test_teardown(watches_end_with_their_kind, forget),
+		cmocka_unit_test_teardown(damage_stops_nothing, forget),
+	};
+
+	log_set_level(LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
