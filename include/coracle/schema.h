@@ -375,6 +375,19 @@ char *quantity_canonical(const char *text);
 /* IntOrString percentage of total, rounded up or down; plain numbers as they are. */
 int64_t int_or_percent(const json_t *v, int64_t total, bool round_up, int64_t fallback);
 
+/* ---- schedules -------------------------------------------------------------------------- */
+
+/* The schedule of a CronJob. Bit n of each field: that minute, hour, day of the month (1-31), month
+ * (1-12), weekday (0 is Sunday) is due; a day counts when both fields for days have it, or, when
+ * neither is any, one of them. */
+struct cron {
+	uint64_t minutes, hours, days, months, weekdays;
+	bool any_day, any_weekday;
+	int64_t every; /* seconds between runs instead of all these ("@every 90s"); or 0 */
+};
+/* err: the words of robfig/cron, which Kubernetes uses. */
+int cron_parse(const char *text, struct cron *ret, struct err *err) MUST_CHECK;
+
 /* ---- discovery and OpenAPI -------------------------------------------------------------- */
 
 json_t *discovery_api_versions(void);				     /* GET /api */

@@ -142,6 +142,17 @@ void check_invalid_int(struct check *c, const char *field, int64_t value, const 
 	va_end(ap);
 }
 
+void check_invalid_bare(struct check *c, const char *field, const char *fmt, ...)
+{
+	auto_strbuf b = {0};
+	va_list ap;
+
+	strbuf_adds(&b, "Invalid value");
+	va_start(ap, fmt);
+	invalid(c, field, &b, fmt, ap);
+	va_end(ap);
+}
+
 void check_unsupported(struct check *c, const char *field, const char *value, const char *supported)
 {
 	json_auto_t *v = json_string_nocheck(value);
@@ -321,6 +332,36 @@ static void rule_max(struct check *c, const char *field, const json_t *v, const 
 				  "must be less than or equal to %lld", hi);
 }
 
+/* Bounds for which upstream has words of its own; absent counts as 0. */
+static void rule_mode(struct check *c, const char *field, const json_t *v, const char *arg UNUSED)
+{
+	if (json_is_integer(v) && (json_integer_value(v) < 0 || json_integer_value(v) > 0777))
+		check_invalid(c, field, v,
+			      "must be a number between 0 and 0777 (octal), both inclusive");
+}
+
+static void rule_positive(struct check *c, const char *field, const json_t *v,
+			  const char *arg UNUSED)
+{
+	if (json_integer_value(v) <= 0)
+		check_invalid_int(c, field, json_integer_value(v), "must be greater than zero");
+}
+
+static void rule_weight(struct check *c, const char *field, const json_t *v, const char *arg UNUSED)
+{
+	if (json_integer_value(v) < 1 || json_integer_value(v) > 100)
+		check_invalid_int(c, field, json_integer_value(v), "must be in the range 1-100");
+}
+
+static void rule_topology_key(struct check *c, const char *field, const json_t *v,
+			      const char *arg UNUSED)
+{
+	if (!v || json_string_length(v) == 0)
+		check_required(c, field, "can not be empty");
+	else
+		check_text(c, field, json_string_value(v), valid_label_key);
+}
+
 /* A number or the name of a port; absent counts as 0. */
 static void rule_port(struct check *c, const char *field, const json_t *v, const char *arg UNUSED)
 {
@@ -368,6 +409,10 @@ static const struct {
 	{"ip", valid_ip_text, NULL},
 	{"labels", NULL, rule_labels},
 	{"port", NULL, rule_port},
+	{"mode", NULL, rule_mode},
+	{"positive", NULL, rule_positive},
+	{"weight", NULL, rule_weight},
+	{"topologykey", NULL, rule_topology_key},
 	{"enum", NULL, rule_enum},
 	{"range", NULL, rule_range},
 	{"min", NULL, rule_min},

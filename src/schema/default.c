@@ -52,8 +52,7 @@ void schema_default(const struct kind *k, json_t *obj, const json_t *old)
 		k->ops->set_defaults(obj, old);
 }
 
-/* Sets what is not there yet. */
-static void put_missing(json_t *obj, const char *key, json_t *value)
+void default_put(json_t *obj, const char *key, json_t *value)
 {
 	if (json_object_get(obj, key))
 		json_decref(value);
@@ -84,7 +83,7 @@ static void default_containers(json_t *list)
 	size_t i;
 	json_t *c;
 
-	json_array_foreach(list, i, c) put_missing(
+	json_array_foreach(list, i, c) default_put(
 		c, "imagePullPolicy", json_string_nocheck(pull_policy(json_str(c, "image", ""))));
 }
 
@@ -98,7 +97,7 @@ void default_pod_spec(json_t *spec)
 	default_containers(json_object_get(spec, "initContainers"));
 	default_containers(json_object_get(spec, "ephemeralContainers"));
 	json_array_foreach(json_object_get(spec, "volumes"), i, v) if (json_object_size(v) == 1)
-		put_missing(v, "emptyDir", json_object());
+		default_put(v, "emptyDir", json_object());
 	/* the older name of the field always mirrors the newer one */
 	if (account)
 		json_put_str(spec, "serviceAccount", account);
@@ -117,7 +116,7 @@ static void default_requests(json_t *containers)
 		json_t *limits = json_at(c, "resources.limits");
 
 		json_object_foreach(limits, resource, value)
-			put_missing(json_obj(c, "resources.requests"), resource, json_copy(value));
+			default_put(json_obj(c, "resources.requests"), resource, json_copy(value));
 	}
 }
 
@@ -128,7 +127,7 @@ static void default_host_ports(json_t *containers)
 
 	json_array_foreach(containers, i, c) json_array_foreach(json_object_get(c, "ports"), j,
 								port)
-		put_missing(port, "hostPort", json_integer(json_int(port, "containerPort", 0)));
+		default_put(port, "hostPort", json_integer(json_int(port, "containerPort", 0)));
 }
 
 /* Sums up over cpu and memory of one container for the QoS class. */
@@ -192,7 +191,7 @@ void pod_set_defaults(json_t *obj, const json_t *old)
 	default_pod_spec(spec);
 	default_requests(json_object_get(spec, "containers"));
 	default_requests(json_object_get(spec, "initContainers"));
-	put_missing(spec, "enableServiceLinks", json_true());
+	default_put(spec, "enableServiceLinks", json_true());
 	if (json_bool(spec, "hostNetwork", false)) {
 		default_host_ports(json_object_get(spec, "containers"));
 		default_host_ports(json_object_get(spec, "initContainers"));
@@ -201,64 +200,11 @@ void pod_set_defaults(json_t *obj, const json_t *old)
 		return;
 	default_toleration(spec, "node.kubernetes.io/not-ready");
 	default_toleration(spec, "node.kubernetes.io/unreachable");
-	put_missing(spec, "priority", json_integer(0));
-	put_missing(spec, "preemptionPolicy", json_string("PreemptLowerPriority"));
+	default_put(spec, "priority", json_integer(0));
+	default_put(spec, "preemptionPolicy", json_string("PreemptLowerPriority"));
 	json_object_set_new(
 		obj, "status",
 		json_pack("{s:s, s:s}", "phase", "Pending", "qosClass", pod_qos_class(obj)));
-}
-
-/* ---- workloads -------------------------------------------------------------------------- */
-
-void replicaset_set_defaults(json_t *obj, const json_t *old UNUSED)
-{
-	default_pod_spec(json_obj(obj, "spec.template.spec"));
-}
-
-void deployment_set_defaults(json_t *obj, const json_t *old UNUSED)
-{
-	default_pod_spec(json_obj(obj, "spec.template.spec"));
-	if (streq(json_str(obj, "spec.strategy.type", ""), "RollingUpdate"))
-		default_message(message_find("io.k8s.api.apps.v1.RollingUpdateDeployment"),
-				json_obj(obj, "spec.strategy.rollingUpdate"));
-}
-
-/* One direction of scaling; quick: up, where nothing is waited for. */
-static void default_scaling(json_t *behavior, const char *direction, bool quick)
-{
-	json_t *rules = json_object_get(behavior, direction);
-
-	if (!rules)
-		return;
-	put_missing(rules, "selectPolicy", json_string("Max"));
-	if (quick)
-		put_missing(rules, "stabilizationWindowSeconds", json_integer(0));
-	if (json_len(rules, "policies"))
-		return;
-	json_put(rules, "policies",
-		 quick ? json_pack("[{s:s, s:i, s:i}, {s:s, s:i, s:i}]", "type", "Pods", "value", 4,
-				   "periodSeconds", 15, "type", "Percent", "value", 100,
-				   "periodSeconds", 15)
-		       : json_pack("[{s:s, s:i, s:i}]", "type", "Percent", "value", 100,
-				   "periodSeconds", 15));
-}
-
-void hpa_set_defaults(json_t *obj, const json_t *old UNUSED)
-{
-	json_t *spec = json_obj(obj, "spec");
-	json_t *behavior = json_object_get(spec, "behavior");
-
-	if (!json_len(spec, "metrics"))
-		json_put(spec, "metrics",
-			 json_pack("[{s:s, s:{s:s, s:{s:s, s:i}}}]", "type", "Resource", "resource",
-				   "name", "cpu", "target", "type", "Utilization",
-				   "averageUtilization", 80));
-	if (behavior) { /* what it does not say is as without it */
-		json_obj(behavior, "scaleUp");
-		json_obj(behavior, "scaleDown");
-	}
-	default_scaling(behavior, "scaleUp", true);
-	default_scaling(behavior, "scaleDown", false);
 }
 
 /* ---- core ------------------------------------------------------------------------------- */
@@ -272,13 +218,13 @@ static void default_cluster_ips(json_t *spec)
 		json_object_set_new(spec, "clusterIPs", json_pack("[s]", ip));
 	else if (!ip && json_array_size(ips) > 0)
 		json_object_set(spec, "clusterIP", json_array_get(ips, 0));
-	put_missing(spec, "ipFamilyPolicy", json_string("SingleStack"));
+	default_put(spec, "ipFamilyPolicy", json_string("SingleStack"));
 	if (json_len(spec, "ipFamilies") == 0) {
 		ip = json_str(spec, "clusterIP", "");
 		json_object_set_new(spec, "ipFamilies",
 				    json_pack("[s]", strchr(ip, ':') ? "IPv6" : "IPv4"));
 	}
-	put_missing(spec, "internalTrafficPolicy", json_string("Cluster"));
+	default_put(spec, "internalTrafficPolicy", json_string("Cluster"));
 }
 
 void service_set_defaults(json_t *obj, const json_t *old UNUSED)
@@ -297,16 +243,16 @@ void service_set_defaults(json_t *obj, const json_t *old UNUSED)
 			json_put_int(port, "targetPort", json_int(port, "port", 0));
 	}
 	if (streq(json_str(spec, "sessionAffinity", ""), "ClientIP"))
-		put_missing(json_obj(spec, "sessionAffinityConfig.clientIP"), "timeoutSeconds",
+		default_put(json_obj(spec, "sessionAffinityConfig.clientIP"), "timeoutSeconds",
 			    json_integer(10800));
 	else
 		json_object_del(spec, "sessionAffinityConfig");
 	if (!streq(type, "ExternalName"))
 		default_cluster_ips(spec);
 	if (balancer || streq(type, "NodePort") || json_len(spec, "externalIPs") > 0)
-		put_missing(spec, "externalTrafficPolicy", json_string("Cluster"));
+		default_put(spec, "externalTrafficPolicy", json_string("Cluster"));
 	if (balancer)
-		put_missing(spec, "allocateLoadBalancerNodePorts", json_true());
+		default_put(spec, "allocateLoadBalancerNodePorts", json_true());
 }
 
 void secret_set_defaults(json_t *obj, const json_t *old UNUSED)

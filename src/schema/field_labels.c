@@ -98,6 +98,25 @@ const char *secret_field_label(const json_t *obj, const char *label)
 	return find_label(table, ARRAY_SIZE(table), obj, label);
 }
 
+/* Numbers as text; valid until the next call. */
+static const char *number_label(const json_t *obj, const char *path)
+{
+	static char text[24];
+
+	snprintf(text, sizeof(text), "%lld", (long long)json_int(obj, path, 0));
+	return text;
+}
+
+const char *replicationcontroller_field_label(const json_t *obj, const char *label)
+{
+	return streq(label, "status.replicas") ? number_label(obj, label) : NULL;
+}
+
+const char *job_field_label(const json_t *obj, const char *label)
+{
+	return streq(label, "status.successful") ? number_label(obj, "status.succeeded") : NULL;
+}
+
 const char *service_field_label(const json_t *obj, const char *label)
 {
 	static const struct label table[] = {

@@ -14,6 +14,20 @@
 void pod_cells(const json_t *obj, time_t now, json_t *cells);
 void replicaset_cells(const json_t *obj, time_t now, json_t *cells);
 void deployment_cells(const json_t *obj, time_t now, json_t *cells);
+void replicationcontroller_cells(const json_t *obj, time_t now, json_t *cells);
+void podtemplate_cells(const json_t *obj, time_t now, json_t *cells);
+void daemonset_cells(const json_t *obj, time_t now, json_t *cells);
+void statefulset_cells(const json_t *obj, time_t now, json_t *cells);
+void controllerrevision_cells(const json_t *obj, time_t now, json_t *cells);
+void job_cells(const json_t *obj, time_t now, json_t *cells);
+void cronjob_cells(const json_t *obj, time_t now, json_t *cells);
+void hpa_cells(const json_t *obj, time_t now, json_t *cells);
+void hpa_v1_cells(const json_t *obj, time_t now, json_t *cells);
+void pdb_cells(const json_t *obj, time_t now, json_t *cells);
+void priorityclass_cells(const json_t *obj, time_t now, json_t *cells);
+void resourcequota_cells(const json_t *obj, time_t now, json_t *cells);
+void pv_cells(const json_t *obj, time_t now, json_t *cells);
+void pvc_cells(const json_t *obj, time_t now, json_t *cells);
 void scale_cells(const json_t *obj, time_t now, json_t *cells);
 void service_cells(const json_t *obj, time_t now, json_t *cells);
 void endpoints_cells(const json_t *obj, time_t now, json_t *cells);
@@ -37,12 +51,21 @@ const char *event_field_label(const json_t *obj, const char *label);
 const char *namespace_field_label(const json_t *obj, const char *label);
 const char *secret_field_label(const json_t *obj, const char *label);
 const char *service_field_label(const json_t *obj, const char *label);
+const char *replicationcontroller_field_label(const json_t *obj, const char *label);
+const char *job_field_label(const json_t *obj, const char *label);
 
 /* Cell helpers (table.c). A cell is never missing: NULL and "" become fallback. */
 void cell_str(json_t *cells, const char *s, const char *fallback);
 void cell_int(json_t *cells, int64_t i);
 /* Age of a metav1.Time or MicroTime text: "5m", "<unknown>" when unset. */
 void cell_age(json_t *cells, const char *when, time_t now);
+/* Age of the object. */
+void cell_created(json_t *cells, const json_t *obj, time_t now);
+/* Two cells: names and images of the containers of the pod spec at the path. */
+void cell_containers(json_t *cells, const json_t *obj, const char *path);
+/* A metav1.LabelSelector; a plain map of labels. "<none>" when empty. */
+void cell_selector(json_t *cells, const json_t *selector);
+void cell_labels(json_t *cells, const json_t *labels);
 /* Same into a buffer. */
 char *age_text(char buf[static 24], const char *when, time_t now);
 
@@ -81,6 +104,9 @@ const struct message *message_for(const char *api_version, const char *kind);
 /* Is the word (of len bytes, any case) in the comma-separated list (NULL: empty)? */
 bool csv_has(const char *list, const char *word, size_t len);
 
+/* Splits at sep, empty parts too. */
+void split_all(struct strv *ret, const char *text, char sep);
+
 /* ---- decoding --------------------------------------------------------------------------- */
 
 /* Problems told of one object under Strict and Warn (sigs.k8s.io/json stops there too). */
@@ -117,6 +143,8 @@ int version_cmp(const char *a, const char *b);
 
 /* The table's defaults on an object of type m. */
 void default_message(const struct message *m, json_t *obj);
+/* Sets the member unless it is there. value is stolen. */
+void default_put(json_t *obj, const char *key, json_t *value);
 /* What every PodSpec gets, in pods and templates. */
 void default_pod_spec(json_t *spec);
 /* "Guaranteed" "Burstable" "BestEffort". */
@@ -138,6 +166,14 @@ void secret_set_defaults(json_t *obj, const json_t *old);
 void replicaset_set_defaults(json_t *obj, const json_t *old);
 void deployment_set_defaults(json_t *obj, const json_t *old);
 void hpa_set_defaults(json_t *obj, const json_t *old);
+void replicationcontroller_set_defaults(json_t *obj, const json_t *old);
+void podtemplate_set_defaults(json_t *obj, const json_t *old);
+void daemonset_set_defaults(json_t *obj, const json_t *old);
+void statefulset_set_defaults(json_t *obj, const json_t *old);
+void job_set_defaults(json_t *obj, const json_t *old);
+void cronjob_set_defaults(json_t *obj, const json_t *old);
+void limitrange_set_defaults(json_t *obj, const json_t *old);
+void pvc_set_defaults(json_t *obj, const json_t *old);
 
 /* kind_ops.to_storage and from_storage: versions stored as another one (convert_*.c). */
 void hpa_v1_to_storage(json_t *obj);
@@ -159,6 +195,20 @@ void event_validate(const json_t *obj, const json_t *old, struct err *err);
 void replicaset_validate(const json_t *obj, const json_t *old, struct err *err);
 void deployment_validate(const json_t *obj, const json_t *old, struct err *err);
 void endpointslice_validate(const json_t *obj, const json_t *old, struct err *err);
+void replicationcontroller_validate(const json_t *obj, const json_t *old, struct err *err);
+void podtemplate_validate(const json_t *obj, const json_t *old, struct err *err);
+void daemonset_validate(const json_t *obj, const json_t *old, struct err *err);
+void statefulset_validate(const json_t *obj, const json_t *old, struct err *err);
+void controllerrevision_validate(const json_t *obj, const json_t *old, struct err *err);
+void job_validate(const json_t *obj, const json_t *old, struct err *err);
+void cronjob_validate(const json_t *obj, const json_t *old, struct err *err);
+void hpa_validate(const json_t *obj, const json_t *old, struct err *err);
+void pdb_validate(const json_t *obj, const json_t *old, struct err *err);
+void priorityclass_validate(const json_t *obj, const json_t *old, struct err *err);
+void limitrange_validate(const json_t *obj, const json_t *old, struct err *err);
+void resourcequota_validate(const json_t *obj, const json_t *old, struct err *err);
+void pv_validate(const json_t *obj, const json_t *old, struct err *err);
+void pvc_validate(const json_t *obj, const json_t *old, struct err *err);
 void role_validate(const json_t *obj, const json_t *old, struct err *err);
 void clusterrole_validate(const json_t *obj, const json_t *old, struct err *err);
 void rolebinding_validate(const json_t *obj, const json_t *old, struct err *err);

@@ -34,6 +34,8 @@ void check_invalid_str(struct check *c, const char *field, const char *value, co
 	PRINTF_LIKE(4, 5);
 void check_invalid_int(struct check *c, const char *field, int64_t value, const char *fmt, ...)
 	PRINTF_LIKE(4, 5);
+/* Without the value. */
+void check_invalid_bare(struct check *c, const char *field, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* supported: comma-separated. */
 void check_unsupported(struct check *c, const char *field, const char *value,
 		       const char *supported);
@@ -67,8 +69,27 @@ void check_metadata(struct check *c, const struct kind *k, const json_t *obj, co
 
 /* A whole PodSpec; the path is at it. */
 void check_pod_spec(struct check *c, const json_t *spec);
-/* The spec of a workload whose pods must always be restarted; word: "deployment", for messages. */
-void check_workload(struct check *c, const char *word, const json_t *spec, const json_t *old_spec);
+/* The spec of a workload whose pods must always be restarted; word: "deployment", kind:
+ * "ReplicaSet", for messages. */
+void check_workload(struct check *c, const char *word, const char *kind, const json_t *spec,
+		    const json_t *old_spec);
+/* A PodTemplateSpec; the path is at it. */
+void check_pod_template(struct check *c, const json_t *template);
+/* A number of pods or a percentage of them, which is not negative; returns the number it starts
+ * with. */
+int64_t check_amount(struct check *c, const char *field, const json_t *v);
+/* Not more than 100%. */
+void check_percentage(struct check *c, const char *field, const json_t *v);
+/* A number that is not negative; says what Kubernetes says. */
+#define CHECK_NEGATIVE "must be greater than or equal to 0"
+/* Does the name of a resource have a domain? */
+bool is_qualified(const char *name);
+/* Amounts of a map of quantities: -1, 0, 1 as a < b, a == b, a > b; absent ones count as 0. */
+int quantity_compare(const json_t *a, const json_t *b);
+/* A name of a resource; container: that a container can have. */
+void check_resource_name(struct check *c, const char *field, const char *name, bool container);
+/* Not negative, and whole where the resource is counted in pieces. */
+void check_resource_amount(struct check *c, const char *field, const char *name, const json_t *v);
 
 /* Is the word in the comma-separated list? Case counts. */
 bool csv_has_exactly(const char *list, const char *word);

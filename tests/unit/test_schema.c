@@ -29,7 +29,9 @@ static void check_rule_name(const char *rule)
 					    "max",	    "port",	    "portname",
 					    "labels",	    "labelkey",	    "labelvalue",
 					    "ip",	    "dns1123label", "dns1123subdomain",
-					    "dns1035label", "pathsegment",  "selectoroperator"};
+					    "dns1035label", "pathsegment",  "selectoroperator",
+					    "mode",	    "positive",	    "weight",
+					    "topologykey"};
 	size_t len = strcspn(rule, ":");
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
@@ -669,7 +671,7 @@ static const struct {
 	{"pod", 0,
 	 POD("", ",'volumes':[{'name':'v','secret':{'secretName':'s','defaultMode':512}}]"),
 	 "FieldValueInvalid", "spec.volumes[0].secret.defaultMode",
-	 "Invalid value: 512: must be between 0 and 511, inclusive"},
+	 "Invalid value: 512: must be a number between 0 and 0777 (octal), both inclusive"},
 	{"pod", 0, POD(",'resources':{'limits':{'cpu':'1'},'requests':{'cpu':'2'}}", ""),
 	 "FieldValueInvalid", "spec.containers[0].resources.requests",
 	 "Invalid value: \"2\": must be less than or equal to cpu limit of 1"},
