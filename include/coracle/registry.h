@@ -85,6 +85,11 @@ int registry_set_status(struct registry *r, const struct kind *k, const char *ns
 			const char *uid, json_t *status /* stolen */, enum store_class c,
 			struct err *err) MUST_CHECK;
 
+/* Somebody is about to read (or starts or ends to watch) objects of this kind: what is only kept up
+ * to date for them is brought up to date. */
+void registry_look(struct registry *r, const struct kind *k);
+void registry_watched(struct registry *r, const struct kind *k, bool begins);
+
 /*
  * Records a core/v1 Event about an object, folding repeats into count (as client-go's recorder);
  * volatile; at most an hour old, bounded number. type: "Normal" or "Warning".

@@ -116,6 +116,8 @@ static void on_request(void *arg, struct http_request *req)
 	c->accept = accept_parse(req, object ? ACCEPT_OBJECT : ACCEPT_PLAIN);
 	if (object)
 		schema_warnings(c->target.kind, NULL, &c->warnings);
+	if (object && streq(http_method(req), "GET"))
+		registry_look(a->registry, c->target.kind);
 	if (object && c->target.kind->computed)
 		computed_handle(c);
 	else

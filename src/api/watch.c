@@ -32,6 +32,7 @@ struct watch {
 static void watch_free(struct watch *w)
 {
 	w->call->api->n_watches--;
+	registry_watched(w->call->api->registry, w->call->target.kind, false);
 	list_del(&w->node);
 	work_cancel(&w->work);
 	store_watch_free(w->changes);
@@ -349,6 +350,7 @@ void handle_watch(struct call *c)
 	list_init(&w->node);
 	work_init(&w->work, watch_go, w);
 	c->api->n_watches++;
+	registry_watched(c->api->registry, c->target.kind, true);
 	if (watch_parse(w, &seconds, &initial, &err) < 0 ||
 	    (!initial && watch_follow(w, &err) < 0)) {
 		watch_free(w);

@@ -8,7 +8,8 @@ static const struct controller_def *const defs[] = {
 	&scheduler_controller,	   &endpoints_controller,
 	&endpointslice_controller, &gc_controller,
 	&rbac_controller,	   &token_controller,
-	&crd_controller,
+	&crd_controller,	   &ipaddress_controller,
+	&csinode_controller,	   &flowschema_controller,
 };
 
 struct controllers {

@@ -92,5 +92,7 @@ int admit_create(struct registry *r, const struct kind *k, json_t *obj, struct e
 	if (k != &kind_pod || !json_is_object(json_object_get(obj, "spec")))
 		return 0;
 	rc = set_service_account(r, obj, err);
+	if (rc == 0)
+		rc = admit_runtime_class(r, obj, err);
 	return rc < 0 ? rc : set_priority(obj, err);
 }

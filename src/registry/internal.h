@@ -10,6 +10,9 @@
  *   view.c       versions of a kind that are stored as another version
  *   admit.c      namespaces and pods: what may come in, what is filled in
  *   account.c    the API's credentials in every pod
+ *   runtimeclass.c  what a RuntimeClass adds to a pod
+ *   builtin.c    objects that a server makes for itself
+ *   lease.c      the node's Lease
  *   service.c    cluster addresses and node ports
  *   event.c      recording of events
  */
@@ -43,6 +46,8 @@ struct registry {
 	bool mount_tokens;
 	struct allocator allocator;
 	struct events events;
+	struct timer *lease_timer; /* armed while somebody watches leases */
+	unsigned lease_watchers;
 };
 
 /* ---- fail.c ----------------------------------------------------------------------------- */
@@ -117,6 +122,15 @@ int admit_create(struct registry *r, const struct kind *k, json_t *obj, struct e
 
 /* account NULL: it is not there yet. */
 void account_mount_token(json_t *pod, const struct object *account);
+
+/* Of a pod: what its RuntimeClass says (runtimeclass.c). */
+int admit_runtime_class(struct registry *r, json_t *pod, struct err *err) MUST_CHECK;
+
+/* ---- builtin.c, lease.c ------------------------------------------------------------------ */
+
+int make_builtin_objects(struct registry *r, struct err *err) MUST_CHECK;
+void lease_init(struct registry *r);
+void lease_done(struct registry *r);
 
 /* ---- service.c -------------------------------------------------------------------------- */
 

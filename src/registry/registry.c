@@ -83,7 +83,7 @@ static int make_system_objects(struct registry *r, struct err *err)
 		rc = make_service(r, api_service(), 1, err);
 	if (rc == 0 && r->allocator.size > DNS_OFFSET + 1)
 		rc = make_service(r, dns_service(), DNS_OFFSET, err);
-	return rc;
+	return rc < 0 ? rc : make_builtin_objects(r, err);
 }
 
 /* ---- lifetime --------------------------------------------------------------------------- */
@@ -99,6 +99,7 @@ struct registry *registry_new(struct loop *loop, struct store *store,
 	r->node_name = xstrdup_null(config->node_name);
 	r->mount_tokens = config->mount_tokens;
 	events_init(r);
+	lease_init(r);
 	if (allocator_init(r, config, err) < 0 || allocator_start(r, err) < 0) {
 		registry_free(r);
 		return NULL;
@@ -117,6 +118,7 @@ void registry_free(struct registry *r)
 	if (!r)
 		return;
 	events_done(r);
+	lease_done(r);
 	allocator_done(r);
 	free(r->service_cidr);
 	free(r->node_name);

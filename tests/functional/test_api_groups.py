@@ -431,7 +431,7 @@ def test_columns(c):
             row = r"\s+".join([name] + [f"({x})" for x in cells if x])
             true(re.fullmatch(row, out[1].strip()), f"{kind}: {out[1]!r} is not {row!r}")
         described = c.kubectl("describe", f"{plural}.{group}", obj["metadata"]["name"]).stdout
-        contains(described, f"Name:", kind)
+        contains(described, "Name:", kind)
         call(c, "DELETE", f"{path}/{obj['metadata']['name']}")
 
 
@@ -507,3 +507,95 @@ def test_event_versions(c):
         contains(c.kubectl("events", "--for", "pod/x").stdout, "other")
     call(c, "DELETE", f"{NEW_EVENTS}/test-1")
     equal(exchange(c, "GET", f"{CORE_EVENTS}/test-1")[0], 404, "deleted in both")
+
+
+# ---- what is there at start ----------------------------------------------------------------------
+
+def test_builtin_objects(c):
+    cidr = call(c, "GET", "/apis/networking.k8s.io/v1/servicecidrs/kubernetes")
+    equal(cidr["spec"]["cidrs"], ["10.43.0.0/16"])
+    equal(cidr["metadata"]["finalizers"], ["networking.k8s.io/service-cidr-finalizer"])
+    equal([(x["type"], x["status"]) for x in cidr["status"]["conditions"]], [("Ready", "True")])
+    for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
+        call(c, "GET", f"/api/v1/namespaces/{name}")
+
+    levels = {o["metadata"]["name"]: o for o in call(
+        c, "GET", "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations")["items"]}
+    equal((levels["exempt"]["spec"]["type"], levels["catch-all"]["spec"]["limited"]["limitResponse"]["type"]),
+          ("Exempt", "Reject"))
+    schemas = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas"
+    for name in ("exempt", "catch-all"):
+        wait("the condition", lambda: call(c, "GET", f"{schemas}/{name}")["status"]["conditions"][0]["status"] == "False")
+    code, text, _ = exchange(c, "PATCH", f"{schemas}/exempt", {"spec": {"matchingPrecedence": 2}}, MERGE)
+    equal(code, 422, text)
+    contains(text, "spec of 'exempt' must equal the fixed value")
+
+    services = {o["metadata"]["name"]: o for o in call(c, "GET", "/apis/apiregistration.k8s.io/v1/apiservices")["items"]}
+    for group in call(c, "GET", "/apis")["groups"]:
+        for v in group["versions"]:
+            name = f"{v['version']}.{group['name']}"
+            if group["name"] != "apiregistration.k8s.io":
+                equal(services[name]["status"]["conditions"][0]["status"], "True", name)
+    equal(services["v1."]["spec"], {"version": "v1", "groupPriorityMinimum": 18000, "versionPriority": 1})
+    contains(c.kubectl("get", "apiservice", "v1.apps").stdout, "Local")
+
+    node = c.get("node", c.name)
+    csinode = wait("the CSINode", lambda: call(c, "GET", f"/apis/storage.k8s.io/v1/csinodes/{c.name}"))
+    equal(csinode["metadata"]["ownerReferences"][0]["uid"], node["metadata"]["uid"])
+    contains(c.kubectl("describe", "node", c.name).stdout, "HolderIdentity:")
+
+
+def test_service_addresses(c):
+    """Every address of a service has an IPAddress object, as long as the service has it."""
+    addresses = "/apis/networking.k8s.io/v1/ipaddresses"
+    api = call(c, "GET", "/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"]
+    got = wait("that of the API", lambda: call(c, "GET", f"{addresses}/{api}"))
+    equal(got["spec"]["parentRef"], {"resource": "services", "namespace": "default", "name": "kubernetes"})
+    svc = call(c, "POST", "/api/v1/namespaces/default/services", {"metadata": {"name": "addressed"}, "spec": {
+        "ports": [{"port": 80}]}}, want=201)
+    path = f"{addresses}/{svc['spec']['clusterIP']}"
+    wait("its address", lambda: exchange(c, "GET", path)[0] == 200)
+    contains(c.kubectl("get", "ip", svc["spec"]["clusterIP"]).stdout, "services/default/addressed")
+    call(c, "DELETE", path)
+    wait("its address once more", lambda: exchange(c, "GET", path)[0] == 200)
+    call(c, "DELETE", "/api/v1/namespaces/default/services/addressed")
+    wait("its end", lambda: exchange(c, "GET", path)[0] == 404)
+
+
+
+def test_node_lease(c):
+    """Renewed for those who look, and while somebody watches; else nothing moves."""
+    path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+    first = call(c, "GET", f"{path}/{c.name}")
+    equal((first["spec"]["holderIdentity"], first["spec"]["leaseDurationSeconds"]), (c.name, 40))
+    equal(first["metadata"]["ownerReferences"][0]["kind"], "Node")
+    w = Watch(c, f"{path}?watch=true&resourceVersion={first['metadata']['resourceVersion']}")
+    e = w.expect("MODIFIED", c.name)
+    w.close()
+    true(e["spec"]["renewTime"] > first["spec"]["renewTime"], "renewed while watched")
+
+
+def test_runtime_class(c):
+    def bad(pod, text):
+        code, got, _ = exchange(c, "POST", "/api/v1/namespaces/default/pods", pod)
+        equal((code, json.loads(got)["message"]), (403, f'pods "classy" is forbidden: {text}'))
+
+    def pod(**spec):
+        return {"metadata": {"name": "classy"}, "spec": {**BODIES["Pod"]["spec"], **spec}}
+    classes = "/apis/node.k8s.io/v1/runtimeclasses"
+    call(c, "POST", classes, {"metadata": {"name": "heavy"}, "handler": "crun", "overhead": {"podFixed": {
+        "cpu": "10m", "memory": "1Mi"}}, "scheduling": {"nodeSelector": {"class": "heavy"}, "tolerations": [
+            {"key": "heavy", "operator": "Exists"}]}}, want=201)
+    bad(pod(runtimeClassName="none"), 'pod rejected: RuntimeClass "none" not found')
+    bad(pod(runtimeClassName="heavy", overhead={"cpu": "1"}),
+        "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
+    bad(pod(overhead={"cpu": "1"}),
+        "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")
+    bad(pod(runtimeClassName="heavy", nodeSelector={"class": "light"}),
+        "conflict: runtimeClass.scheduling.nodeSelector[class] = heavy; pod.spec.nodeSelector[class] = light")
+    made = call(c, "POST", "/api/v1/namespaces/default/pods", pod(runtimeClassName="heavy"), want=201)
+    equal(made["spec"]["overhead"], {"cpu": "10m", "memory": "1Mi"})
+    equal(made["spec"]["nodeSelector"], {"none": "such", "class": "heavy"})
+    true({"key": "heavy", "operator": "Exists"} in made["spec"]["tolerations"], "tolerations")
+    call(c, "DELETE", "/api/v1/namespaces/default/pods/classy")
+    call(c, "DELETE", f"{classes}/heavy")

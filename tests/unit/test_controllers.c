@@ -516,6 +516,80 @@ static void test_namespace(void **state)
 	assert_null(get(f, &kind_serviceaccount, "n", "default"));
 }
 
+/* ---- addresses, nodes, flow schemas ----------------------------------------------------- */
+
+static void test_addresses(void **state)
+{
+	struct fixture *f = *state;
+	struct write_options o = {.grace_seconds = -1};
+	const struct object *svc, *mine;
+	auto_free char *ip = NULL;
+	uint64_t rev;
+
+	settle(f);
+	assert_non_null(get(f, &kind_ipaddress, "", "10.43.0.1"));
+	svc = create(&kind_service, "default",
+		     "{'metadata':{'name':'s'},'spec':{'ports':[{'port':80}]}}");
+	ip = xstrdup(json_str(object_json(svc), "spec.clusterIP", ""));
+	settle(f);
+	assert_string_equal(json_str(get(f, &kind_ipaddress, "", ip), "spec.parentRef.name", ""),
+			    "s");
+	/* what somebody else made is left alone */
+	mine = create(&kind_ipaddress, "",
+		      "{'metadata':{'name':'10.43.9.9'},'spec':{'parentRef':{'resource':'services',"
+		      "'namespace':'default','name':'none'}}}");
+	assert_int_equal(registry_delete(reg, &kind_ipaddress, "", ip, &o, NULL, NULL, NULL), 0);
+	settle(f);
+	assert_non_null(get(f, &kind_ipaddress, "", ip));
+	assert_int_equal(registry_delete(reg, &kind_service, "default", "s", &o, NULL, NULL, NULL),
+			 0);
+	settle(f);
+	assert_null(get(f, &kind_ipaddress, "", ip));
+	assert_string_equal(json_str(get(f, &kind_ipaddress, "", "10.43.9.9"), "metadata.uid", ""),
+			    mine->uid);
+	rev = store_rev(f->store);
+	settle(f);
+	assert_int_equal(store_rev(f->store), rev);
+}
+
+static void test_csinode(void **state)
+{
+	struct fixture *f = *state;
+
+	settle(f);
+	assert_null(get(f, &kind_csinode, "", "node1"));
+	node_up("1");
+	create(&kind_node, "", "{'metadata':{'name':'other'}}");
+	settle(f);
+	assert_non_null(get(f, &kind_csinode, "", "node1"));
+	assert_null(get(f, &kind_csinode, "", "other"));
+}
+
+static const char *dangling(struct fixture *f, const char *name)
+{
+	const json_t *schema = get(f, &kind_flowschema, "", name);
+
+	return json_str(json_find(json_at(schema, "status.conditions"), "type", "Dangling"),
+			"status", "");
+}
+
+static void test_flowschema(void **state)
+{
+	struct fixture *f = *state;
+
+	create(&kind_flowschema, "",
+	       "{'metadata':{'name':'mine'},'spec':{'priorityLevelConfiguration':{'name':'late'}}"
+	       "}");
+	settle(f);
+	assert_string_equal(dangling(f, "exempt"), "False");
+	assert_string_equal(dangling(f, "mine"), "True");
+	create(&kind_prioritylevelconfiguration, "",
+	       "{'metadata':{'name':'late'},'spec':{'type':'Limited','limited':{'limitResponse':"
+	       "{'type':'Reject'}}}}");
+	settle(f);
+	assert_string_equal(dangling(f, "mine"), "False");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -529,6 +603,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unschedulable, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_namespace, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_addresses, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_csinode, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_flowschema, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

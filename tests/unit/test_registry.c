@@ -137,6 +137,61 @@ static void test_system_objects(void **state)
 	assert_int_equal(store_rev(f->store), rev);
 }
 
+/* Made when the node is there and somebody looks; fresh for ten seconds. */
+static void test_node_lease(void **state)
+{
+	struct fixture *f = *state;
+	const struct object *node, *lease;
+	json_auto_t *old = NULL;
+
+	registry_look(reg, &kind_lease);
+	assert_int_equal(store_count(f->store, &kind_lease), 0);
+	node = create(&kind_node, "", "{'metadata':{'name':'node1'}}");
+	registry_look(reg, &kind_pod);
+	assert_int_equal(store_count(f->store, &kind_lease), 0);
+	registry_look(reg, &kind_lease);
+	lease = store_get(f->store, &kind_lease, "kube-node-lease", "node1");
+	assert_non_null(lease);
+	assert_string_equal(str(lease, "spec.holderIdentity"), "node1");
+	assert_string_equal(
+		json_str(json_array_get(json_at(object_json(lease), "metadata.ownerReferences"), 0),
+			 "uid", ""),
+		node->uid);
+	registry_look(reg, &kind_lease);
+	assert_ptr_equal(store_get(f->store, &kind_lease, "kube-node-lease", "node1"), lease);
+	old = object_dup(lease);
+	json_put_str(old, "spec.renewTime", "2001-01-01T00:00:00.000000Z");
+	must_update(&kind_lease, NULL, old);
+	registry_look(reg, &kind_lease);
+	assert_string_not_equal(
+		str(store_get(f->store, &kind_lease, "kube-node-lease", "node1"), "spec.renewTime"),
+		"2001-01-01T00:00:00.000000Z");
+}
+
+static void test_runtime_class(void **state UNUSED)
+{
+#define CLASSY(more)                                                                               \
+	"{'metadata':{'name':'p'},'spec':{" more "'containers':[{'name':'c','image':'i:1'}]}}"
+	const struct object *pod;
+
+	create_fails(&kind_pod, "default", CLASSY("'runtimeClassName':'none',"), ERR_FORBIDDEN,
+		     "pods \"p\" is forbidden: pod rejected: RuntimeClass \"none\" not found");
+	create_fails(
+		&kind_pod, "default", CLASSY("'overhead':{'cpu':'1'},"), ERR_FORBIDDEN,
+		"pods \"p\" is forbidden: pod rejected: Pod Overhead set without corresponding "
+		"RuntimeClass defined Overhead");
+	create(&kind_runtimeclass, "",
+	       "{'metadata':{'name':'heavy'},'handler':'crun','overhead':{'podFixed':{'cpu':'1'}},"
+	       "'scheduling':{'nodeSelector':{'a':'b'}}}");
+	create_fails(&kind_pod, "default",
+		     CLASSY("'runtimeClassName':'heavy','nodeSelector':{'a':'c'},"), ERR_FORBIDDEN,
+		     "pods \"p\" is forbidden: conflict: runtimeClass.scheduling.nodeSelector[a] = "
+		     "b; pod.spec.nodeSelector[a] = c");
+	pod = create(&kind_pod, "default", CLASSY("'runtimeClassName':'heavy',"));
+	assert_string_equal(str(pod, "spec.overhead.cpu"), "1");
+	assert_string_equal(str(pod, "spec.nodeSelector.a"), "b");
+}
+
 static void test_create_metadata(void **state)
 {
 	const struct object *o = create(
@@ -689,6 +744,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_system_objects),
+		T(test_node_lease),
+		T(test_runtime_class),
 		T(test_create_metadata),
 		T(test_create_refused),
 		T(test_create_pod),
