@@ -177,11 +177,14 @@ static void show_requests(void *arg, json_t *rows)
 		json_t *row = json_object();
 
 		json_put_str(row, "verb", c->verb);
-		json_put_str(row, "path", c->req ? http_path(c->req) : "(client gone)");
+		json_put_str(row, "path",
+			     c->req    ? http_path(c->req)
+			     : c->feed ? "(WebSocket)"
+				       : "(client gone)");
 		json_put_str(row, "user", c->user.name ? c->user.name : "");
 		json_put_int(row, "seconds",
 			     (int64_t)(mono_sub(loop_now(a->loop), c->since) / USEC_PER_SEC));
-		json_put_int(row, "backlog", c->req ? (int64_t)http_respond_backlog(c->req) : 0);
+		json_put_int(row, "backlog", c->req || c->feed ? (int64_t)call_backlog(c) : 0);
 		json_array_append_new(rows, row);
 	}
 }
@@ -336,6 +339,9 @@ void api_free(struct api *a)
 	metrics_unregister("api");
 	http_server_free(a->local);
 	http_server_free(a->secure);
+	list_foreach (&a->calls, c, struct call, node)
+		if (c->feed)
+			feed_lost(c, "API ends");
 	list_foreach (&a->sessions, s, struct api_session, node)
 		s->close(s);
 	if (a->tls)

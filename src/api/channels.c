@@ -68,19 +68,25 @@ void channels_lost(struct channels *c, const char *why)
 
 /* ---- protocols --------------------------------------------------------------------------- */
 
-const struct ws_protocol *ws_choose(struct call *c, const struct ws_protocol *list)
+const struct ws_protocol *ws_offered(struct call *c, const struct ws_protocol *list)
 {
-	const struct ws_protocol *chosen = NULL;
 	auto_strv offered = {0};
-	auto_err err = {0};
 
 	ws_protocols(c->req, &offered);
 	if (offered.n == 0)
 		strv_add(&offered, "");
-	for (size_t i = 0; i < offered.n && !chosen; i++)
-		for (const struct ws_protocol *p = list; p->name && !chosen; p++)
+	for (size_t i = 0; i < offered.n; i++)
+		for (const struct ws_protocol *p = list; p->name; p++)
 			if (streq(offered.v[i], p->name))
-				chosen = p;
+				return p;
+	return NULL;
+}
+
+const struct ws_protocol *ws_choose(struct call *c, const struct ws_protocol *list)
+{
+	const struct ws_protocol *chosen = ws_offered(c, list);
+	auto_err err = {0};
+
 	if (!chosen) {
 		call_reply_error(c, ERR_FORBIDDEN,
 				 "unable to upgrade: unable to negotiate protocol");

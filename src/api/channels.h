@@ -63,18 +63,8 @@ struct channels *channels_ws_open(struct call *c);
 
 /* ---- choosing a protocol, for port forwarding as well ------------------------------------ */
 
-/* A WebSocket sub-protocol. */
-struct ws_protocol {
-	const char *name; /* NULL: none was offered */
-	bool base64;	  /* text, the channel is a digit */
-	unsigned version;
-};
-/*
- * The first one offered that is in the list, which ends with a zero entry; "" in the list is for
- * clients that offer none. NULL: refused, the call is answered. The answer's headers are added.
- */
-const struct ws_protocol *ws_choose(struct call *c, const struct ws_protocol *list);
-/* Same for SPDY, whose protocols come in X-Stream-Protocol-Version; takes the connection over. */
+/* What ws_choose() is for SPDY, whose protocols come in X-Stream-Protocol-Version; takes the
+ * connection over. */
 struct stream *spdy_upgrade(struct call *c, const char *const *protocols);
 
 /* ---- messages that begin with a channel number ------------------------------------------- */

@@ -15,13 +15,13 @@ struct socket {
 };
 
 static const struct ws_protocol protocols[] = {
-	{"v5.channel.k8s.io", false, 5},
-	{"v4.channel.k8s.io", false, 4},
-	{"v4.base64.channel.k8s.io", true, 4},
-	{"channel.k8s.io", false, 1},
-	{"base64.channel.k8s.io", true, 1},
-	{"", false, 1},
-	{NULL, false, 0},
+	{"v5.channel.k8s.io", false, 5, false},
+	{"v4.channel.k8s.io", false, 4, false},
+	{"v4.base64.channel.k8s.io", true, 4, false},
+	{"channel.k8s.io", false, 1, false},
+	{"base64.channel.k8s.io", true, 1, false},
+	{"", false, 1, false},
+	{NULL, false, 0, false},
 };
 
 static void socket_write(struct channels *c, enum channel ch, const void *data, size_t len)

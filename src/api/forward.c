@@ -1,72 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * portforward over SPDY: for every connection the client opens an error and a data stream with the
- * same port and requestid. The data stream is joined with a socket in the pod's network namespace.
- */
-#include "channels.h"
+/* portforward: the pod's side of connections, and the request. */
+#include "forward.h"
 #include "pod.h"
 
-#define STREAM_HIGH (256u * 1024)
-#define CONNECTIONS_MAX 256
+#define PORTS_MAX 64
 
-struct forward {
-	struct api_session session; /* first member */
-	struct api *api;
-	struct spdy *spdy;
-	struct list connections;
-	unsigned n_connections;
-	char *ns, *pod;
-	bool closed;
-};
+/* ---- life -------------------------------------------------------------------------------- */
 
-/* One connection, from the first of its two streams on. */
-struct connection {
-	struct list node; /* in forward->connections */
-	struct forward *forward;
-	char *id;
-	uint16_t port;
-	struct spdy_stream *error, *data;
-	struct stream *backend;
-	struct work start; /* behind on_stream(): the client has its SYN_REPLY first */
-	bool over;
-};
-
-static void connection_free(void *p)
+void forward_init(struct forward *f, const struct forward_way *way, struct call *c)
 {
-	struct connection *c = p;
-
-	free(c->id);
-	free(c);
+	f->way = way;
+	f->api = c->api;
+	f->ns = xstrdup(c->target.ns);
+	f->pod = xstrdup(c->target.name);
+	list_init(&f->connections);
 }
 
-static void connection_close(struct connection *c, const char *why)
+static void session_close(struct api_session *s)
 {
-	if (c->over)
-		return;
-	c->over = true;
-	list_del(&c->node);
-	c->forward->n_connections--;
-	work_cancel(&c->start);
-	if (c->backend)
-		stream_close(steal_ptr(c->backend), true, why);
-	if (c->data)
-		spdy_fin(steal_ptr(c->data));
-	if (c->error)
-		spdy_fin(steal_ptr(c->error));
-	loop_free_later(c->forward->api->loop, connection_free, c);
+	forward_close((struct forward *)s, "API ends");
 }
 
-static void connection_fail(struct connection *c, const char *why)
+void forward_start(struct forward *f)
 {
-	auto_free char *text = xasprintf("error forwarding port %u to pod %s/%s: %s", c->port,
-					 c->forward->ns, c->forward->pod, why);
-
-	if (c->error)
-		spdy_write(c->error, text, strlen(text));
-	connection_close(c, why);
+	session_add(f->api, &f->session, session_close);
 }
 
-static void forward_free(void *p)
+void forward_free(void *p)
 {
 	struct forward *f = p;
 
@@ -75,7 +35,7 @@ static void forward_free(void *p)
 	free(f);
 }
 
-static void forward_close(struct forward *f, const char *why)
+void forward_close(struct forward *f, const char *why)
 {
 	if (f->closed)
 		return;
@@ -83,13 +43,42 @@ static void forward_close(struct forward *f, const char *why)
 	list_del(&f->session.node);
 	list_foreach (&f->connections, c, struct connection, node)
 		connection_close(c, why);
-	spdy_close(f->spdy, why);
+	f->way->close(f, why);
 	loop_free_later(f->api->loop, forward_free, f);
 }
 
-static void session_close(struct api_session *s)
+void connection_init(struct connection *c, struct forward *f, uint16_t port)
 {
-	forward_close((struct forward *)s, "API ends");
+	c->forward = f;
+	c->port = port;
+	list_add_tail(&f->connections, &c->node);
+	f->n_connections++;
+}
+
+static void connection_end(struct connection *c, const char *why, const char *text)
+{
+	if (c->over)
+		return;
+	c->over = true;
+	list_del(&c->node);
+	c->forward->n_connections--;
+	if (c->backend)
+		stream_close(steal_ptr(c->backend), true, why);
+	loop_free_later(c->forward->api->loop, free, c);
+	c->forward->way->end(c, text);
+}
+
+void connection_close(struct connection *c, const char *why)
+{
+	connection_end(c, why, NULL);
+}
+
+static void connection_fail(struct connection *c, const char *why)
+{
+	auto_free char *text = xasprintf("error forwarding port %u to pod %s/%s: %s", c->port,
+					 c->forward->ns, c->forward->pod, why);
+
+	connection_end(c, why, text);
 }
 
 /* ---- the pod's side ---------------------------------------------------------------------- */
@@ -97,60 +86,74 @@ static void session_close(struct api_session *s)
 static void backend_data(void *arg)
 {
 	struct connection *c = arg;
+	struct forward *f = c->forward;
 	size_t len;
 	const char *data = stream_peek(c->backend, &len);
 
-	if (c->data)
-		spdy_write(c->data, data, len);
+	c->connected = true;
+	f->way->data(c, data, len);
 	stream_consume(c->backend, len);
-	if (spdy_backlog(c->forward->spdy) > STREAM_HIGH)
+	if (f->way->backlog(f) > FORWARD_HIGH)
 		stream_pause(c->backend, true);
 }
 
-/* Reads of the client go on when no pod is behind. */
-static void resume_client(struct forward *f)
+void forward_resume(struct forward *f)
 {
 	bool full = false;
 
 	list_foreach (&f->connections, c, struct connection, node)
-		full = full || (c->backend && stream_out_len(c->backend) > STREAM_HIGH);
+		full = full || (c->backend && stream_out_len(c->backend) > FORWARD_HIGH);
 	if (!f->closed)
-		spdy_pause(f->spdy, full);
+		f->way->pause(f, full);
 }
 
+void forward_drained(struct forward *f)
+{
+	list_foreach (&f->connections, c, struct connection, node)
+		if (c->backend)
+			stream_pause(c->backend, false);
+}
+
+/* Comes once when the connecting has ended, too, however it did. */
 static void backend_drain(void *arg)
 {
 	struct connection *c = arg;
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
 
-	resume_client(c->forward);
+	if (getpeername(stream_fd(c->backend), (struct sockaddr *)&peer, &len) == 0)
+		c->connected = true;
+	forward_resume(c->forward);
 }
 
-static void backend_gone(struct connection *c, const char *why)
+/* The pod has said all, or is lost. */
+static void backend_end(struct connection *c, const char *why)
 {
 	struct forward *f = c->forward;
 
 	if (stream_in_len(c->backend))
 		backend_data(c);
 	connection_close(c, why);
-	resume_client(f);
-}
-
-/* The pod has said all; it may still listen. */
-static void backend_eof(void *arg)
-{
-	struct connection *c = arg;
-
-	if (stream_in_len(c->backend))
-		backend_data(c);
-	if (c->data)
-		spdy_fin(c->data);
-	c->data = NULL;
-	connection_close(c, "pod closed");
+	forward_resume(f);
 }
 
 static void backend_lost(void *arg, const char *why)
 {
-	backend_gone(arg, why);
+	struct connection *c = arg;
+	struct forward *f = c->forward;
+
+	if (c->connected) {
+		backend_end(c, why);
+		return;
+	}
+	connection_fail(c, why);
+	forward_resume(f);
+}
+
+/* Without a connection it is how libevent, which has swallowed the error, tells of a refusal. */
+static void backend_eof(void *arg)
+{
+	backend_lost(arg, "connection refused");
 }
 
 static const struct stream_ops backend_ops = {
@@ -160,171 +163,103 @@ static const struct stream_ops backend_ops = {
 	.on_close = backend_lost,
 };
 
-static void connection_start(void *arg)
+void connection_dial(struct connection *c)
 {
-	struct connection *c = arg;
-	struct forward *f = c->forward;
+	struct api *a = c->forward->api;
 	auto_err err = {0};
 
-	if (c->backend || !c->data)
+	if (c->backend || c->over)
 		return;
-	int fd = f->api->config.node_ops->port_connect(f->api->config.node, f->ns, f->pod, c->port,
-						       &err);
+	int fd = a->config.node_ops->port_connect(a->config.node, c->forward->ns, c->forward->pod,
+						  c->port, &err);
 
-	if (fd < 0) {
+	if (fd < 0)
 		connection_fail(c, err_message(&err));
-		return;
-	}
-	c->backend = stream_new(f->api->loop, fd, NULL, false, &backend_ops, c);
+	else
+		c->backend = stream_new(a->loop, fd, NULL, false, &backend_ops, c);
 }
 
-/* ---- the client's side ------------------------------------------------------------------- */
-
-static struct connection *connection_get(struct forward *f, const char *id, uint16_t port)
+void connection_write(struct connection *c, const void *data, size_t len)
 {
-	list_foreach (&f->connections, c, struct connection, node)
-		if (streq(c->id, id))
-			return c->port == port ? c : NULL;
-	if (f->n_connections >= CONNECTIONS_MAX)
-		return NULL;
-	struct connection *c = xnew(struct connection);
-
-	c->forward = f;
-	c->id = xstrdup(id);
-	c->port = port;
-	work_init(&c->start, connection_start, c);
-	list_add_tail(&f->connections, &c->node);
-	f->n_connections++;
-	return c;
-}
-
-static bool on_stream(void *arg, struct spdy_stream *st, const char *const *headers)
-{
-	struct forward *f = arg;
-	const char *type = "", *id = "";
-	uint64_t port = 0;
-
-	for (; headers[0]; headers += 2) {
-		if (streq(headers[0], "streamtype"))
-			type = headers[1];
-		else if (streq(headers[0], "requestid"))
-			id = headers[1];
-		else if (streq(headers[0], "port") && str_to_u64(headers[1], 65535, &port) < 0)
-			return false;
-	}
-	bool data = streq(type, "data");
-
-	if (port == 0 || (!data && !streq(type, "error")))
-		return false;
-	struct connection *c = connection_get(f, id, (uint16_t)port);
-
-	if (!c || (data ? c->data : c->error))
-		return false;
-	spdy_stream_set_data(st, c);
-	if (data) {
-		c->data = st;
-		work_queue(f->api->loop, &c->start);
-	} else {
-		c->error = st;
-	}
-	return true;
-}
-
-/* The connection a stream belongs to, unless it is over. */
-static struct connection *connection_of(struct forward *f, struct spdy_stream *st)
-{
-	list_foreach (&f->connections, c, struct connection, node)
-		if (c->data == st || c->error == st)
-			return c;
-	return NULL;
-}
-
-static void on_data(void *arg, struct spdy_stream *st, const void *data, size_t len)
-{
-	struct forward *f = arg;
-	struct connection *c = connection_of(f, st);
-
-	if (!c || c->data != st)
-		return;
-	connection_start(c);
+	connection_dial(c);
 	if (!c->backend)
 		return;
 	stream_write(c->backend, data, len);
-	if (stream_out_len(c->backend) > STREAM_HIGH)
-		spdy_pause(f->spdy, true);
+	if (stream_out_len(c->backend) > FORWARD_HIGH)
+		c->forward->way->pause(c->forward, true);
 }
 
-static void on_fin(void *arg, struct spdy_stream *st)
+void connection_shutdown(struct connection *c)
 {
-	struct connection *c = connection_of(arg, st);
-
-	if (!c || c->data != st)
-		return;
-	connection_start(c);
+	connection_dial(c);
 	if (c->backend)
 		stream_shutdown(c->backend);
 }
 
-static void on_reset(void *arg, struct spdy_stream *st)
-{
-	struct forward *f = arg;
-	struct connection *c = connection_of(f, st);
+/* ---- the request ------------------------------------------------------------------------- */
 
-	if (!c)
-		return;
-	if (c->error == st) {
-		c->error = NULL;
-		return;
+/* "ports", repeated or with commas. */
+static int parse_ports(struct call *c, uint16_t ports[PORTS_MAX], size_t *n, struct err *err)
+{
+	auto_strv values = {0};
+
+	*n = 0;
+	http_params(c->req, "ports", &values);
+	for (size_t i = 0; i < values.n; i++) {
+		auto_strv parts = {0};
+
+		strv_split(&parts, values.v[i], ',');
+		for (size_t k = 0; k < parts.n; k++) {
+			uint64_t port;
+
+			if (str_to_u64(parts.v[k], 65535, &port) < 0 || port == 0 ||
+			    *n == PORTS_MAX)
+				return err_set(err, ERR_BAD_REQUEST,
+					       "unable to parse \"%s\" as a port", parts.v[k]);
+			ports[(*n)++] = (uint16_t)port;
+		}
 	}
-	c->data = NULL;
-	connection_close(c, "client reset");
-	resume_client(f);
+	return *n ? 0 : err_set(err, ERR_BAD_REQUEST, "query parameter \"port\" is required");
 }
 
-static void on_drain(void *arg)
+static void handle_socket(struct call *c)
 {
-	struct forward *f = arg;
-
-	list_foreach (&f->connections, c, struct connection, node)
-		if (c->backend)
-			stream_pause(c->backend, false);
-}
-
-static void on_close(void *arg, const char *why)
-{
-	forward_close(arg, why);
-}
-
-static const struct spdy_ops spdy_ops = {
-	.on_stream = on_stream,
-	.on_data = on_data,
-	.on_fin = on_fin,
-	.on_reset = on_reset,
-	.on_drain = on_drain,
-	.on_close = on_close,
-};
-
-void handle_port_forward(struct call *c)
-{
-	static const char *const protocols[] = {"portforward.k8s.io", NULL};
-	struct api *a = c->api;
+	static const struct ws_protocol protocols[] = {
+		{"SPDY/3.1+portforward.k8s.io", false, 0, false},
+		{"v4.channel.k8s.io", false, 4, false},
+		{"v4.base64.channel.k8s.io", true, 4, false},
+		{"channel.k8s.io", false, 1, false},
+		{"base64.channel.k8s.io", true, 1, false},
+		{"", false, 1, false},
+		{NULL, false, 0, false},
+	};
+	uint16_t ports[PORTS_MAX];
+	size_t n = 0;
 	auto_err err = {0};
+	const struct ws_protocol *protocol = ws_offered(c, protocols);
 
-	if (!pod_find(c, &err)) {
+	/* In a tunnel the ports are told later. */
+	if (protocol && protocol->version && parse_ports(c, ports, &n, &err) < 0) {
 		call_reply_err(c, &err);
 		return;
 	}
-	auto_free char *ns = xstrdup(c->target.ns), *pod = xstrdup(c->target.name);
-	struct stream *s = spdy_upgrade(c, protocols);
-
-	if (!s)
+	protocol = ws_choose(c, protocols);
+	if (!protocol)
 		return;
-	struct forward *f = xnew(struct forward);
+	if (protocol->version)
+		forward_over_ws(c, protocol, ports, n);
+	else
+		forward_over_spdy(c, true);
+}
 
-	f->api = a;
-	f->ns = steal_ptr(ns);
-	f->pod = steal_ptr(pod);
-	list_init(&f->connections);
-	f->spdy = spdy_new(a->loop, s, false, &spdy_ops, f);
-	session_add(a, &f->session, session_close);
+void handle_port_forward(struct call *c)
+{
+	auto_err err = {0};
+
+	if (!pod_find(c, &err))
+		call_reply_err(c, &err);
+	else if (ws_requested(c->req))
+		handle_socket(c);
+	else
+		forward_over_spdy(c, false);
 }

@@ -88,12 +88,26 @@ enum route_result { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };
 enum route_result route_find(const char *method, const char *path, const struct target *t,
 			     const struct route **ret);
 
+/* ---- WebSockets -------------------------------------------------------------------------- */
+
+struct ws_protocol {
+	const char *name; /* "": for clients that offer none */
+	bool base64;	  /* in text messages */
+	unsigned version;
+	bool text; /* the payload is text by itself */
+};
+/* The first protocol offered that is in the list, which ends with a NULL name; NULL: none. */
+const struct ws_protocol *ws_offered(struct call *c, const struct ws_protocol *list);
+/* Same; adds the answer's headers. NULL: refused, the call is answered. */
+const struct ws_protocol *ws_choose(struct call *c, const struct ws_protocol *list);
+
 /* ---- one request ------------------------------------------------------------------------- */
 
 struct call {
 	struct list node; /* in api->calls */
 	struct api *api;
-	struct http_request *req; /* NULL: the client has gone */
+	struct http_request *req; /* NULL: the client has gone, or is at the other end of feed */
+	struct feed *feed;	  /* a WebSocket in place of an answer */
 	const struct route *route;
 	const char *verb; /* the route's, or "watch" */
 	struct target target;
@@ -125,6 +139,16 @@ void call_reply_error(struct call *c, enum err_reason reason, const char *fmt, .
 /* Streams: start, chunks through call->req, end. */
 void call_start(struct call *c, int code, const char *type);
 void call_end(struct call *c);
+/*
+ * Answers that go on for long: chunks of an answer with code 200, or messages of a WebSocket with
+ * one of the protocols when the client asks for that. False: refused, the call is answered; else
+ * any number of call_send(), then call_end(). A WebSocket's call lives on without its request.
+ */
+bool call_stream(struct call *c, const char *type, const struct ws_protocol *protocols);
+void call_send(struct call *c, const void *data, size_t len); /* one chunk, one message */
+size_t call_backlog(const struct call *c);
+void call_on_drain(struct call *c, void (*fn)(void *arg), void *arg);
+void feed_lost(struct call *c, const char *why); /* the WebSocket's client has gone */
 /* The connection has been taken over. */
 struct stream *call_upgrade(struct call *c, const char *protocol);
 

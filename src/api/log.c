@@ -102,8 +102,8 @@ static bool on_log_data(void *arg, const void *data, size_t len)
 {
 	struct log *l = arg;
 
-	http_respond_chunk(l->call->req, data, len);
-	l->paused = http_respond_backlog(l->call->req) > BACKLOG_HIGH;
+	call_send(l->call, data, len);
+	l->paused = call_backlog(l->call) > BACKLOG_HIGH;
 	return !l->paused;
 }
 
@@ -168,6 +168,12 @@ static int log_options(struct call *c, struct api_log_options *o, struct err *er
 
 void handle_log(struct call *c)
 {
+	static const struct ws_protocol protocols[] = {
+		{"binary.k8s.io", false, 0, false},
+		{"base64.binary.k8s.io", true, 0, false},
+		{"", false, 0, false},
+		{NULL, false, 0, false},
+	};
 	struct api_log_options o = {0};
 	auto_free char *container = NULL;
 	auto_err err = {0};
@@ -190,6 +196,10 @@ void handle_log(struct call *c)
 	}
 	c->data = l;
 	c->on_gone = log_gone;
-	call_start(c, 200, "text/plain");
-	http_respond_on_drain(c->req, log_drained, l);
+	if (!call_stream(c, "text/plain", protocols)) {
+		c->api->config.node_ops->log_close(l->reader);
+		free(l);
+		return;
+	}
+	call_on_drain(c, log_drained, l);
 }

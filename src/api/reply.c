@@ -75,13 +75,6 @@ void call_start(struct call *c, int code, const char *type)
 	http_respond_start(c->req, code, type ? type : "application/json");
 }
 
-void call_end(struct call *c)
-{
-	if (c->req && !c->over)
-		http_respond_end(c->req);
-	call_forget(c);
-}
-
 struct stream *call_upgrade(struct call *c, const char *protocol)
 {
 	api_count(c, 101);

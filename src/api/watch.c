@@ -65,7 +65,7 @@ static void send_text(struct watch *w, const char *type, const char *text, size_
 	strbuf_addf(&b, "{\"type\":\"%s\",\"object\":", type);
 	strbuf_add(&b, text, len);
 	strbuf_adds(&b, "}\n");
-	http_respond_chunk(w->call->req, b.s, b.len);
+	call_send(w->call, b.s, b.len);
 }
 
 static void send_json(struct watch *w, const char *type, json_t *v /* stolen */)
@@ -113,7 +113,8 @@ static void send_reference(struct watch *w, const char *type, const struct objec
 static void send_object(struct watch *w, const char *type, const struct object *o)
 {
 	w->sent = o->rev > w->sent ? o->rev : w->sent;
-	if (w->call->accept.media == MEDIA_JSON && o->len >= REFERENCE_MIN)
+	/* A message of a WebSocket is made of one piece. */
+	if (w->call->accept.media == MEDIA_JSON && o->len >= REFERENCE_MIN && !w->call->feed)
 		send_reference(w, type, o);
 	else if (w->call->accept.media == MEDIA_JSON)
 		send_text(w, type, o->text, o->len);
@@ -201,7 +202,7 @@ static bool on_event(void *arg, const struct store_event *ev)
 	struct watch *w = arg;
 
 	send_event(w, ev);
-	w->paused = http_respond_backlog(w->call->req) > BACKLOG_HIGH;
+	w->paused = call_backlog(w->call) > BACKLOG_HIGH;
 	return !w->paused;
 }
 
@@ -257,7 +258,7 @@ static bool send_initial(struct watch *w)
 	while (w->next < w->initial.n) {
 		const struct object *o = w->initial.objects[w->next];
 
-		if (http_respond_backlog(w->call->req) > BACKLOG_HIGH)
+		if (call_backlog(w->call) > BACKLOG_HIGH)
 			return false; /* on_drain brings us back */
 		if (slice_over(start)) {
 			work_queue_next(w->call->api->loop, &w->work);
@@ -341,6 +342,13 @@ static int watch_follow(struct watch *w, struct err *err)
 
 void handle_watch(struct call *c)
 {
+	/* An event is a text message, whatever was offered. */
+	static const struct ws_protocol protocols[] = {
+		{"", false, 0, true},
+		{"binary.k8s.io", false, 0, true},
+		{"base64.binary.k8s.io", false, 0, true},
+		{NULL, false, 0, false},
+	};
 	struct watch *w = xnew(struct watch);
 	int64_t seconds = 0;
 	bool initial = false;
@@ -363,9 +371,12 @@ void handle_watch(struct call *c)
 		want_bookmarks(w);
 	if (initial)
 		snapshot_take(c, &w->sel, NULL, &w->initial);
+	if (!call_stream(c, NULL, protocols)) {
+		watch_free(w);
+		return;
+	}
 	c->data = w;
 	c->on_gone = watch_gone;
-	call_start(c, 200, NULL);
-	http_respond_on_drain(c->req, watch_go, w);
+	call_on_drain(c, watch_go, w);
 	watch_go(w);
 }
