@@ -298,6 +298,8 @@ json_t *patch_strategic(const struct message *m, const json_t *obj, const json_t
 			struct err *err);
 json_t *patch_merge(const json_t *obj, const json_t *patch);		     /* RFC 7386 */
 json_t *patch_json(const json_t *obj, const json_t *patch, struct err *err); /* RFC 6902 */
+/* The value as Go's %v prints it, cut after about max bytes; caller frees. */
+char *go_value_text(const json_t *v, size_t max);
 /* Two- and three-way strategic merge patch for the client (`coracle apply`). */
 json_t *patch_create_three_way(const struct message *m, const json_t *original,
 			       const json_t *modified, const json_t *current, struct err *err);

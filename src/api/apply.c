@@ -111,17 +111,21 @@ static int check_duplicates(struct call *c, const struct strv *found, struct err
 {
 	enum field_validation mode;
 	int rc = call_validation(c, &mode, err);
+	auto_strbuf b = {0};
 
 	for (size_t i = 0; rc == 0 && i < found->n; i++) {
-		if (!str_starts(found->v[i], "duplicate field "))
+		if (str_starts(found->v[i], "unknown field "))
 			continue;
-		if (mode == FIELDS_STRICT)
-			return err_set(err, ERR_BAD_REQUEST, "error strict decoding YAML: %s",
-				       found->v[i]);
 		if (mode == FIELDS_WARN)
 			strv_add(&c->warnings, found->v[i]);
+		strbuf_addf(&b, "\n  %s", found->v[i]);
 	}
-	return rc;
+	if (rc < 0 || !b.len || mode != FIELDS_STRICT)
+		return rc;
+	return err_set(err, ERR_BAD_REQUEST,
+		       "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal "
+		       "errors:%s",
+		       b.s);
 }
 
 static json_t *applied_body(struct call *c, struct err *err)
@@ -140,7 +144,7 @@ static json_t *applied_body(struct call *c, struct err *err)
 		err_set(err, ERR_BAD_REQUEST, "the body of the request must be an object");
 		return NULL;
 	}
-	if (check_duplicates(c, &found, err) < 0 || check_applied(c, obj, err) < 0)
+	if (check_applied(c, obj, err) < 0)
 		return NULL;
 	add_unknown(c, obj, &found, &problems);
 	fields_check(k->message, obj, &problems);
@@ -148,6 +152,8 @@ static json_t *applied_body(struct call *c, struct err *err)
 		fail_untyped(c, &problems, err);
 		return NULL;
 	}
+	if (check_duplicates(c, &found, err) < 0)
+		return NULL;
 	return steal_ptr(obj);
 }
 

@@ -39,6 +39,30 @@ int call_int(const struct call *c, const char *name, int64_t min, int64_t max, i
 	return 0;
 }
 
+int option_invalid(const struct call *c, const char *reason, const char *field, const char *text,
+		   struct err *err)
+{
+	const char *kind = streq(c->verb, "patch")	   ? "PatchOptions"
+			   : streq(c->verb, "update")	   ? "UpdateOptions"
+			   : str_starts(c->verb, "delete") ? "DeleteOptions"
+							   : "CreateOptions";
+	int rc = err_set(err, ERR_INVALID, "%s.meta.k8s.io \"\" is invalid: %s: %s", kind, field,
+			 text);
+
+	err_about(err, kind, "meta.k8s.io", NULL);
+	err_cause_add(err, reason, field, "%s", text);
+	return rc;
+}
+
+static int validation_invalid(const struct call *c, const char *v, struct err *err)
+{
+	auto_free char *text = xasprintf("Unsupported value: \"%s\": supported values: \"\", "
+					 "\"Ignore\", \"Strict\", \"Warn\"",
+					 v);
+
+	return option_invalid(c, "FieldValueNotSupported", "fieldValidation", text, err);
+}
+
 int call_validation(struct call *c, enum field_validation *ret, struct err *err)
 {
 	auto_free char *v = http_param(c->req, "fieldValidation");
@@ -51,10 +75,7 @@ int call_validation(struct call *c, enum field_validation *ret, struct err *err)
 	else if (streq(v, "Ignore"))
 		*ret = FIELDS_IGNORE;
 	else
-		return err_set(err, ERR_INVALID,
-			       "fieldValidation: Unsupported value: \"%s\": supported values: "
-			       "\"Ignore\", \"Strict\", \"Warn\"",
-			       v);
+		return validation_invalid(c, v, err);
 	return 0;
 }
 
@@ -160,22 +181,6 @@ json_t *call_body(struct call *c, const struct message *m, const char *api_versi
 	if (check_type(obj, api_version, kind, err) < 0)
 		return NULL;
 	return steal_ptr(obj);
-}
-
-/* 422 about an option of a write; the options' kind depends on the verb. */
-static int option_invalid(const struct call *c, const char *reason, const char *field,
-			  const char *text, struct err *err)
-{
-	const char *kind = streq(c->verb, "patch")	   ? "PatchOptions"
-			   : streq(c->verb, "update")	   ? "UpdateOptions"
-			   : str_starts(c->verb, "delete") ? "DeleteOptions"
-							   : "CreateOptions";
-	int rc = err_set(err, ERR_INVALID, "%s.meta.k8s.io \"\" is invalid: %s: %s", kind, field,
-			 text);
-
-	err_about(err, kind, "meta.k8s.io", NULL);
-	err_cause_add(err, reason, field, "%s", text);
-	return rc;
 }
 
 static int check_dry_run(const struct call *c, const char *v, bool *ret, struct err *err)

@@ -180,6 +180,9 @@ struct delete_options {
 	json_t *body;
 	char *propagation;
 };
+/* 422 about an option of the write; reason and text are those of the cause. */
+int option_invalid(const struct call *c, const char *reason, const char *field, const char *text,
+		   struct err *err);
 int call_dry_run(struct call *c, bool *ret, struct err *err) MUST_CHECK;
 /* Whose the changed fields will be: fieldManager, or what User-Agent names; lives as the call. */
 int call_manager(struct call *c, const char **ret, struct err *err) MUST_CHECK;
@@ -242,6 +245,10 @@ int admit_write(void *arg, const struct kind *k, const char *sub, json_t *obj,
 /* Finishes a write: replies with the object once it is durable. The object is borrowed. */
 void write_wait(struct call *c, int code, const struct object *o);
 struct write_options write_options_for(struct call *c);
+/* Those of the query: dryRun, fieldManager. */
+int write_options_parse(struct call *c, struct write_options *o, struct err *err) MUST_CHECK;
+/* Stores obj in place of the target; the common end of PUT and PATCH. */
+void write_update(struct call *c, json_t *obj, const struct write_options *options);
 /* Patches v by the request's body and content type; m for strategic patches. NULL + err. */
 json_t *patch_apply(struct call *c, const struct message *m, const json_t *v, struct err *err);
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* create, update, patch, delete, deletecollection. An answer waits until the write is durable. */
+/* create, update, delete, deletecollection. An answer waits until the write is durable. */
 #include "internal.h"
-
-#define PATCH_OPERATIONS_MAX 10000
 
 /* ---- waiting for the disk ---------------------------------------------------------------- */
 
@@ -74,7 +72,7 @@ static void finish_write(struct call *c, const struct write_options *o, int code
 		write_wait(c, code, obj);
 }
 
-static int options_parse(struct call *c, struct write_options *o, struct err *err)
+int write_options_parse(struct call *c, struct write_options *o, struct err *err)
 {
 	int rc;
 
@@ -115,7 +113,7 @@ void handle_create(struct call *c)
 	json_auto_t *obj = object_body(c, &err);
 
 	schema_warnings(k, obj, &c->warnings);
-	if (!obj || options_parse(c, &options, &err) < 0 ||
+	if (!obj || write_options_parse(c, &options, &err) < 0 ||
 	    registry_create(c->api->registry, k, target_ns(c), obj, &options, &o, &err) < 0) {
 		if (obj)
 			err_about(&err, NULL, NULL, meta_name(obj));
@@ -125,8 +123,7 @@ void handle_create(struct call *c)
 	finish_write(c, &options, 201, o);
 }
 
-/* Stores obj in place of the target; the common end of PUT and PATCH. */
-static void update(struct call *c, json_t *obj, const struct write_options *options)
+void write_update(struct call *c, json_t *obj, const struct write_options *options)
 {
 	const struct object *o;
 	bool created = false;
@@ -146,138 +143,10 @@ void handle_update(struct call *c)
 	auto_err err = {0};
 	json_auto_t *obj = object_body(c, &err);
 
-	if (!obj || options_parse(c, &options, &err) < 0)
+	if (!obj || write_options_parse(c, &options, &err) < 0)
 		call_reply_err(c, &err);
 	else
-		update(c, obj, &options);
-}
-
-/* ---- patch ------------------------------------------------------------------------------- */
-
-enum patch_type { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC, PATCH_APPLY };
-static const struct {
-	const char *type;
-	enum patch_type patch;
-} patch_types[] = {
-	{"application/json-patch+json", PATCH_JSON},
-	{"application/merge-patch+json", PATCH_MERGE},
-	{"application/strategic-merge-patch+json", PATCH_STRATEGIC},
-	{"application/apply-patch+yaml", PATCH_APPLY},
-};
-
-static int patch_type(struct call *c, enum patch_type *ret, struct err *err)
-{
-	char type[64];
-
-	bool strategic = !c->target.kind->custom; /* needs merge keys that no schema gives */
-
-	content_type(c->req, type);
-	for (size_t i = 0; i < ARRAY_SIZE(patch_types); i++)
-		if (streq(patch_types[i].type, type) &&
-		    (strategic || patch_types[i].patch != PATCH_STRATEGIC)) {
-			*ret = patch_types[i].patch;
-			return 0;
-		}
-	return err_set(err, ERR_UNSUPPORTED_MEDIA_TYPE,
-		       "the body of the request was in an unknown format - accepted media types "
-		       "include: application/json-patch+json, application/merge-patch+json, "
-		       "%sapplication/apply-patch+yaml",
-		       strategic ? "application/strategic-merge-patch+json, " : "");
-}
-
-/* The patch has the form its type wants. */
-static json_t *patch_body(struct call *c, enum patch_type type, struct err *err)
-{
-	size_t len;
-	const char *text = http_body(c->req, &len);
-	json_auto_t *patch = json_parse(text, len, err);
-
-	if (!patch)
-		return NULL;
-	if (type == PATCH_JSON) {
-		if (!json_is_array(patch))
-			err_set(err, ERR_BAD_REQUEST, "json patch must be a list of operations");
-		else if (json_array_size(patch) > PATCH_OPERATIONS_MAX)
-			err_set(err, ERR_REQUEST_TOO_LARGE,
-				"The allowed maximum operations in a JSON patch is %d, got %zu",
-				PATCH_OPERATIONS_MAX, json_array_size(patch));
-		else
-			return steal_ptr(patch);
-		return NULL;
-	}
-	if (json_is_object(patch))
-		return steal_ptr(patch);
-	err_set(err, ERR_BAD_REQUEST, "the patch must be an object");
-	return NULL;
-}
-
-json_t *patch_apply(struct call *c, const struct message *m, const json_t *v, struct err *err)
-{
-	enum patch_type type;
-
-	if (patch_type(c, &type, err) < 0)
-		return NULL;
-	json_auto_t *patch = patch_body(c, type, err);
-
-	if (!patch)
-		return NULL;
-	switch (type) {
-	case PATCH_JSON:
-		return patch_json(v, patch, err);
-	case PATCH_MERGE:
-		return patch_merge(v, patch);
-	case PATCH_STRATEGIC:
-		return patch_strategic(m, v, patch, err);
-	case PATCH_APPLY:
-		break;
-	}
-	err_set(err, ERR_UNSUPPORTED_MEDIA_TYPE, "server-side apply is not possible here");
-	return NULL;
-}
-
-/* A patched object is checked like a body. */
-static int check_patched(struct call *c, json_t *obj, struct err *err)
-{
-	const struct kind *k = c->target.kind;
-	char version[API_VERSION_MAX];
-	auto_free char *what = xasprintf("%s in version \"%s\"", k->kind, k->version);
-	enum field_validation mode;
-	int rc = call_validation(c, &mode, err);
-
-	if (rc < 0)
-		return rc;
-	if (!json_is_object(obj) || !streq(json_str(obj, "kind", ""), k->kind) ||
-	    !streq(json_str(obj, "apiVersion", ""), kind_api_version(k, version)))
-		return err_set(err, ERR_BAD_REQUEST,
-			       "a patch may not change apiVersion or kind of the object");
-	return schema_check(k->message, what, obj, mode, &c->warnings, err);
-}
-
-static void patch_present(struct call *c, const struct write_options *options)
-{
-	auto_err err = {0};
-	const struct object *o = call_object(c, &err);
-	json_auto_t *patched =
-		o ? patch_apply(c, c->target.kind->message, object_json(o), &err) : NULL;
-
-	if (!patched || check_patched(c, patched, &err) < 0)
-		call_reply_err(c, &err);
-	else
-		update(c, patched, options);
-}
-
-void handle_patch(struct call *c)
-{
-	enum patch_type type;
-	struct write_options options;
-	auto_err err = {0};
-
-	if (patch_type(c, &type, &err) < 0 || options_parse(c, &options, &err) < 0)
-		call_reply_err(c, &err);
-	else if (type == PATCH_APPLY)
-		handle_apply(c, &options);
-	else
-		patch_present(c, &options);
+		write_update(c, obj, &options);
 }
 
 /* ---- delete ------------------------------------------------------------------------------ */

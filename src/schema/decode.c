@@ -11,7 +11,8 @@
 struct decode {
 	struct strbuf path;  /* "spec.containers[0].image": unknown fields */
 	struct strbuf go;    /* "spec.containers.image": type errors, as encoding/json says it */
-	struct strv *strict; /* what Strict refuses */
+	struct strv *strict; /* what Strict refuses, in the order of the object */
+	struct strv dups;    /* `duplicate field "..."` of the whole text, not yet told */
 	struct err *err;
 };
 
@@ -265,6 +266,27 @@ static int decode_member(struct decode *d, const struct message *m, const struct
 	return r;
 }
 
+/*
+ * Tells of duplicates of what the path names; below: and of all in it, which is not described by a
+ * table. What is in an unknown field is told of with that field.
+ */
+static void tell_duplicates(struct decode *d, bool below)
+{
+	static const char head[] = "duplicate field \"";
+
+	for (size_t i = 0; d->strict && i < d->dups.n; i++) {
+		const char *path = d->dups.v[i] + strlen(head);
+		size_t len = strcspn(path, "\"");
+		bool inside = below && len > d->path.len &&
+			      (path[d->path.len] == '.' || path[d->path.len] == '[');
+
+		if ((len == d->path.len || inside) &&
+		    strncmp(path, d->path.s ? d->path.s : "", d->path.len) == 0 &&
+		    d->strict->n < STRICT_ERRORS_MAX)
+			strv_add(d->strict, d->dups.v[i]);
+	}
+}
+
 static int decode_list(struct decode *d, const struct message *m, const struct field *f, json_t *v)
 {
 	size_t mark = d->path.len, i;
@@ -295,6 +317,7 @@ static int decode_map(struct decode *d, const struct message *m, const struct fi
 	json_object_foreach(v, key, item)
 	{
 		path_add(&d->path, key);
+		tell_duplicates(d, f->type == FIELD_RAW);
 		int r = decode_member(d, m, f, item, &fresh);
 		if (r < 0)
 			return r;
@@ -341,6 +364,7 @@ static int decode_field(struct decode *d, const struct message *m, const struct 
 
 	path_add(&d->path, key);
 	path_add(&d->go, key);
+	tell_duplicates(d, f->type == FIELD_RAW && f->list != LIST_STRING_MAP);
 	if (json_is_null(v)) {
 		r = 0;
 	} else if (f->list == LIST_STRING_MAP) {
@@ -438,6 +462,10 @@ int schema_check_strict(const struct message *m, const char *what, json_t *obj,
 	struct decode d = {.strict = mode == FIELDS_IGNORE ? NULL : found, .err = err};
 	int r;
 
+	if (!m->custom) { /* else they stay in front of what is found */
+		d.dups = *found;
+		*found = (struct strv){0};
+	}
 	if (m->custom)
 		r = custom_decode(m->custom, what, obj, d.strict, err);
 	else if (json_is_object(obj))
@@ -448,17 +476,30 @@ int schema_check_strict(const struct message *m, const char *what, json_t *obj,
 			    go_name(m));
 	strbuf_done(&d.path);
 	strbuf_done(&d.go);
+	strv_done(&d.dups);
 	if (r < 0)
 		return about_what(r, what, err);
 	return strict_result(what, mode, found, warnings, err);
 }
 
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Upstream goes through such objects by sorted keys. */
 int schema_check(const struct message *m, const char *what, json_t *obj, enum field_validation mode,
 		 struct strv *warnings, struct err *err)
 {
-	auto_strv found = {0};
+	auto_strv none = {0}, found = {0};
+	int r = schema_check_strict(m, what, obj, mode == FIELDS_IGNORE ? mode : FIELDS_WARN, &none,
+				    &found, err);
 
-	return schema_check_strict(m, what, obj, mode, &found, warnings, err);
+	if (r < 0)
+		return r;
+	if (found.n)
+		qsort(found.v, found.n, sizeof(*found.v), by_text);
+	return strict_result(what, mode, &found, warnings, err);
 }
 
 /* The first 30 bytes in hex, as apiserver shows what it could not read. */

@@ -46,7 +46,7 @@ json_t *schema_decode_yaml(const struct message *m, const char *what, const char
 		err_set(err, ERR_BAD_REQUEST, "the body must hold one YAML document with a map");
 		return NULL;
 	}
-	if (duplicates.n) {
+	if (duplicates.n && mode == FIELDS_STRICT) {
 		auto_strbuf b = {0};
 
 		strbuf_adds(&b, "yaml: unmarshal errors:");
@@ -54,6 +54,8 @@ json_t *schema_decode_yaml(const struct message *m, const char *what, const char
 			strbuf_addf(&b, "\n  %s", duplicates.v[i]);
 		strv_add(&problems, b.s);
 	}
+	for (size_t i = 0; i < duplicates.n && mode == FIELDS_WARN; i++)
+		strv_add(&problems, duplicates.v[i]); /* one warning each */
 	obj = json_array_get(docs, 0);
 	if (schema_check(m, what, obj, mode == FIELDS_IGNORE ? mode : FIELDS_WARN, &problems, err) <
 	    0)

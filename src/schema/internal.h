@@ -114,7 +114,8 @@ void split_all(struct strv *ret, const char *text, char sep);
 /* Values (of any type, at any depth) in one body. */
 #define BODY_VALUES_MAX 200000
 
-/* schema_check() for what has been found already, such as duplicates: found is added to. */
+/* schema_check() in the order of the object. found: `duplicate field "..."` of its text; afterwards
+ * all problems. */
 int schema_check_strict(const struct message *m, const char *what, json_t *obj,
 			enum field_validation mode, struct strv *found, struct strv *warnings,
 			struct err *err) MUST_CHECK;

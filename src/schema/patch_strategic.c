@@ -19,13 +19,13 @@ static int bad(struct smp *s, const char *text)
 }
 
 /* A value as Go's %v prints it, which is what these messages hold: map[a:1 b:[2 3]]. */
-static void go_print(struct strbuf *b, const json_t *v, unsigned depth)
+static void go_value(struct strbuf *b, const json_t *v, unsigned depth, size_t max)
 {
 	const char *key;
 	json_t *e;
 	size_t i;
 
-	if (b->len > 1024 || depth > 16) {
+	if (b->len > max || depth > 16) {
 		strbuf_adds(b, "...");
 	} else if (json_is_object(v)) {
 		const char *sep = "map[";
@@ -33,7 +33,7 @@ static void go_print(struct strbuf *b, const json_t *v, unsigned depth)
 		json_object_foreach((json_t *)v, key, e)
 		{
 			strbuf_addf(b, "%s%s:", sep, key);
-			go_print(b, e, depth + 1);
+			go_value(b, e, depth + 1, max);
 			sep = " ";
 		}
 		strbuf_adds(b, *sep == ' ' ? "" : sep);
@@ -43,7 +43,7 @@ static void go_print(struct strbuf *b, const json_t *v, unsigned depth)
 		json_array_foreach(v, i, e)
 		{
 			strbuf_adds(b, i ? " " : "");
-			go_print(b, e, depth + 1);
+			go_value(b, e, depth + 1, max);
 		}
 		strbuf_addc(b, ']');
 	} else if (json_is_string(v)) {
@@ -54,6 +54,19 @@ static void go_print(struct strbuf *b, const json_t *v, unsigned depth)
 	} else {
 		strbuf_adds(b, "<nil>");
 	}
+}
+
+static void go_print(struct strbuf *b, const json_t *v, unsigned depth)
+{
+	go_value(b, v, depth, 1024);
+}
+
+char *go_value_text(const json_t *v, size_t max)
+{
+	auto_strbuf b = {0};
+
+	go_value(&b, v, 0, max);
+	return strbuf_steal(&b);
 }
 
 static int no_merge_key(struct smp *s, const json_t *elem, const char *key)

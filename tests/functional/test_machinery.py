@@ -529,6 +529,97 @@ def test_orphans_by_default(c):
     ask(c, "DELETE", CMS + "/child", want=200)
 
 
+# ---- what bodies may hold
+
+DEPLOYS = "/apis/apps/v1/namespaces/default/deployments"
+BAD = """{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "bad"},
+ "spec": {"unknown1": "x", "unknownDupe": "x", "unknownDupe": "y", "paused": true, "paused": false, "replicas": 0,
+  "selector": {"matchLabels": {"app": "bad"}}, "template": {"metadata": {"labels": {"app": "bad"}},
+  "spec": {"containers": [{"name": "c", "image": "none:1", "unknownNested": "x",
+    "imagePullPolicy": "Always", "imagePullPolicy": "Never"}]}}}}"""
+BAD_YAML = """apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: bad
+spec:
+  unknown1: x
+  paused: true
+  paused: false
+  replicas: 0
+  selector: {matchLabels: {app: bad}}
+  template:
+    metadata: {labels: {app: bad}}
+    spec:
+      containers:
+      - name: c
+        image: none:1
+        unknownNested: x
+"""
+IN_ORDER = ['unknown field "spec.unknown1"', 'unknown field "spec.unknownDupe"', 'duplicate field "spec.paused"',
+            'unknown field "spec.template.spec.containers[0].unknownNested"',
+            'duplicate field "spec.template.spec.containers[0].imagePullPolicy"']
+IN_PATCH = ['duplicate field "spec.unknownDupe"', IN_ORDER[2], IN_ORDER[4], IN_ORDER[3], IN_ORDER[0], IN_ORDER[1]]
+FROM_YAML = ['line 8: key "paused" already set in map', IN_ORDER[3], IN_ORDER[0]]
+
+
+def warnings(answer):
+    return [w.split(" - ", 1)[1][1:-1].replace('\\"', '"') for w in answer.warnings]
+
+
+def test_field_validation(c):
+    def strict(*args, want=400):
+        return ask(c, *args, want=want, fieldValidation="Strict").json["message"]
+
+    smp, ops = "application/strategic-merge-patch+json", "application/json-patch+json"
+    front = 'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: '
+    equal(strict("POST", DEPLOYS, BAD, JSON), front + ", ".join(IN_ORDER))
+    equal(strict("POST", DEPLOYS, BAD_YAML, YAML),
+          front + "yaml: unmarshal errors:\n  " + ", ".join(FROM_YAML))
+    equal(warnings(ask(c, "POST", DEPLOYS, BAD_YAML, YAML, want=201)), FROM_YAML, "Warn is the default")
+    ask(c, "DELETE", DEPLOYS + "/bad", want=200)
+    equal(warnings(ask(c, "POST", DEPLOYS, BAD, JSON, want=201, fieldValidation="Warn")), IN_ORDER)
+    equal(ask(c, "PUT", DEPLOYS + "/bad", BAD, JSON, want=200, fieldValidation="Ignore").warnings, [])
+    for kind in (MERGE, smp):
+        message = strict("PATCH", DEPLOYS + "/bad", BAD, kind, want=422)
+        contains(message, ' "" is invalid: patch: Invalid value: ')
+        true(message.endswith(": strict decoding error: " + ", ".join(IN_PATCH)), message)
+        equal(warnings(ask(c, "PATCH", DEPLOYS + "/bad", BAD, kind, want=200)), IN_PATCH, kind)
+    patch = '[{"op":"add","path":"/spec/unknown1","path":"/spec/unknown1","value":1,"foo":2}]'
+    found = ['json patch duplicate field "[0].path"', 'json patch unknown field "[0].foo"', IN_ORDER[0]]
+    true(strict("PATCH", DEPLOYS + "/bad", patch, ops, want=422).endswith(", ".join(found)), "operations")
+    equal(warnings(ask(c, "PATCH", DEPLOYS + "/bad", patch, ops, want=200)), found)
+    wrong = ask(c, "PATCH", DEPLOYS + "/bad", {"spec": {"replicas": "x"}}, MERGE, want=422).json
+    contains(wrong["message"], "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas")
+    # Apply never lets unknown fields through; duplicates follow fieldValidation.
+    known = BAD_YAML.replace("  unknown1: x\n", "").replace("        unknownNested: x\n", "")
+    apply = dict(fieldManager="me", force="true")
+    contains(ask(c, "PATCH", DEPLOYS + "/bad", BAD_YAML, APPLY, want=500, fieldValidation="Ignore", **apply).text,
+             '.spec.template.spec.containers[name=\\"c\\"].unknownNested: field not declared in schema')
+    equal(ask(c, "PATCH", DEPLOYS + "/bad", known, APPLY, want=400, fieldValidation="Strict", **apply).json["message"],
+          "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n"
+          '  line 7: key "paused" already set in map')
+    equal(warnings(ask(c, "PATCH", DEPLOYS + "/bad", known, APPLY, want=200, **apply)),
+          ['line 7: key "paused" already set in map'])
+    contains(ask(c, "POST", DEPLOYS, BAD, JSON, want=422, fieldValidation="Most").json["message"],
+             'CreateOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "Most"')
+    ask(c, "DELETE", DEPLOYS + "/bad", want=200)
+
+
+def test_dry_run(c):
+    services = NS + "/services"
+    before = ask(c, "GET", "/api/v1/configmaps").json["metadata"]["resourceVersion"]
+    made = ask(c, "POST", services, {"metadata": {"name": "dry"}, "spec": {"ports": [{"port": 80}]}},
+               want=201, dryRun="All").json
+    true(made["metadata"]["uid"] and made["spec"]["clusterIP"], "as if it were stored")
+    ask(c, "POST", "/api/v1/namespaces", {"metadata": {"name": "dry"}}, want=201, dryRun="All")
+    ask(c, "PATCH", CMS + "/kube-root-ca.crt", {"data": {"x": "y"}}, MERGE, want=200, dryRun="All")
+    ask(c, "DELETE", CMS + "/kube-root-ca.crt", want=200, dryRun="All")
+    ask(c, "DELETE", "/api/v1/namespaces/kube-node-lease", want=200, dryRun="All")
+    ask(c, "PATCH", "/api/v1/nodes/" + c.name, {"metadata": {"labels": {"a": "b"}}}, MERGE, want=200, dryRun="All")
+    equal(ask(c, "GET", "/api/v1/configmaps").json["metadata"]["resourceVersion"], before, "nothing was written")
+    contains(ask(c, "POST", services, {}, want=422, dryRun="Some").text, "CreateOptions")
+
+
 # ---- many objects, many watchers
 
 

@@ -222,15 +222,18 @@ static void test_decode_errors(void **state UNUSED)
 
 static void test_decode_modes(void **state UNUSED)
 {
-	const char *text = "{'spec':{'x':1,'nodeName':'a','nodeName':'b'}}";
+	/* In the order of the text; what is unknown is not told of as a duplicate as well. */
+	const char *text = "{'spec':{'x':1,'x':{'y':1,'y':2},'nodeName':'a','nodeName':'b'},"
+			   "'metadata':{'labels':{'l':'1','l':'2'}}}";
 	auto_strv warnings = {0};
 	auto_err err = {0};
 	json_auto_t *warned = decode("pod", text, FIELDS_WARN, &warnings, &err);
 	json_auto_t *ignored = decode("pod", text, FIELDS_IGNORE, NULL, &err);
 
-	assert_int_equal(warnings.n, 2);
-	assert_string_equal(warnings.v[0], "duplicate field \"spec.nodeName\"");
-	assert_string_equal(warnings.v[1], "unknown field \"spec.x\"");
+	assert_int_equal(warnings.n, 3);
+	assert_string_equal(warnings.v[0], "unknown field \"spec.x\"");
+	assert_string_equal(warnings.v[1], "duplicate field \"spec.nodeName\"");
+	assert_string_equal(warnings.v[2], "duplicate field \"metadata.labels.l\"");
 	assert_true(json_equal(warned, ignored));
 	assert_string_equal(json_str(ignored, "spec.nodeName", ""), "b");
 	assert_null(json_at(ignored, "spec.x"));
