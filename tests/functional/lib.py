@@ -303,7 +303,7 @@ def make_image(work, ref=IMAGE, entrypoint='["/bin/hello"]', env=("PATH=/bin",))
     shutil.copy("/bin/busybox", os.path.join(root, "bin", "busybox"))
     for applet in ("sh", "ls", "cat", "ps", "sleep", "kill", "nslookup", "echo", "true", "false", "env",
                    "id", "mkdir", "rm", "touch", "seq", "head", "tail", "wget", "test", "mount", "stat",
-                   "dd", "hostname", "ip", "date", "grep", "wc", "printf", "tty", "stty", "chmod", "readlink"):
+                   "dd", "hostname", "ip", "date", "grep", "wc", "printf", "tty", "stty", "chmod", "readlink", "tar"):
         link = os.path.join(root, "bin", applet)
         if not os.path.lexists(link):
             os.symlink("busybox", link)
