@@ -51,6 +51,9 @@ const char *http_path(const struct http_request *r);  /* undecoded, without quer
 const char *http_query(const struct http_request *r); /* undecoded, "" when none */
 /* First header of that name, any case; NULL. */
 const char *http_header(const struct http_request *r, const char *name);
+/* The i-th header, as it came; false behind the last. */
+bool http_header_at(const struct http_request *r, unsigned i, const char **name,
+		    const char **value);
 /* All values of that name, in order. */
 void http_headers(const struct http_request *r, const char *name, struct strv *ret);
 /* Calls fn for every header in order. */
@@ -81,6 +84,8 @@ void http_respond(struct http_request *r, int code, const char *type, const void
 void http_respond_take(struct http_request *r, int code, const char *type, char *body, size_t len);
 /* Streaming answer (chunked): start, any number of chunks, end. */
 void http_respond_start(struct http_request *r, int code, const char *type);
+/* Same when the length of the body is known; the chunks must add up to it. */
+void http_respond_start_sized(struct http_request *r, int code, const char *type, uint64_t length);
 void http_respond_chunk(struct http_request *r, const void *data, size_t len);
 /* One chunk that is not copied; done(arg) once it is sent or dropped. */
 void http_respond_chunk_ref(struct http_request *r, const void *data, size_t len,
@@ -108,9 +113,12 @@ struct http_call_config {
 	const char *const *headers; /* name, value, name, value, ..., NULL */
 	const void *body;
 	size_t body_len;
-	bool stream_body;    /* no body here: it is written from on_drain on, sent chunked */
-	size_t max_body;     /* answer; 0: 16 MiB; ignored with on_data */
-	uint64_t timeout_us; /* whole exchange; 0: none */
+	bool stream_body; /* no body here: it is written from on_drain on, sent chunked */
+	bool sized_body;  /* stream_body: with this length in place of chunks */
+	uint64_t body_size;
+	size_t max_body;	     /* answer; 0: 16 MiB; ignored with on_data */
+	uint64_t timeout_us;	     /* whole exchange; 0: none */
+	uint64_t connect_timeout_us; /* without timeout_us: until connected; 0: none */
 };
 struct http_answer {
 	int code;
@@ -132,10 +140,19 @@ struct http_call *http_call(struct loop *loop, const struct http_call_config *co
 			    const struct http_call_ops *ops, void *arg, struct err *err);
 const char *http_call_header(const struct http_call *c,
 			     const char *name); /* in on_headers/on_done */
+/* The i-th header of the answer, as it came; also in on_upgrade. False behind the last. */
+bool http_call_header_at(const struct http_call *c, unsigned i, const char **name,
+			 const char **value);
 /* All values of that name, in order; in on_headers/on_done. */
 void http_call_headers(const struct http_call *c, const char *name, struct strv *ret);
 /* One piece of a streamed body (copied); only after the first on_drain. len 0 ends the body. */
 void http_call_write(struct http_call *c, const void *data, size_t len);
+/* Bytes of the request not yet sent. */
+size_t http_call_backlog(const struct http_call *c);
+/* Back-pressure on the answer: neither on_data nor on_done comes while paused. */
+void http_call_pause(struct http_call *c, bool pause);
+/* Whether the request was sent: in on_done, whether a failure was one to connect. */
+bool http_call_connected(const struct http_call *c);
 void http_call_cancel(struct http_call *c);
 
 /* ---- SPDY/3.1 sessions (draft-mbelshe-httpbis-spdy-00, the subset of moby/spdystream) ---- */

@@ -150,15 +150,26 @@ static void on_too_large(void *arg, struct http_request *req)
 				 (unsigned)body_limit(arg, req));
 }
 
+bool request_has_body(const struct http_request *req)
+{
+	const char *length = http_header(req, "Content-Length");
+
+	return http_header(req, "Transfer-Encoding") || (length && !streq(length, "0"));
+}
+
 /* Asked before the user is known to be allowed: the handler refuses without reading then. */
 static bool is_streaming(void *arg UNUSED, const struct http_request *req)
 {
-	const struct target none = {0};
 	const struct route *r;
+	struct target t = {0};
 
-	return str_starts(http_path(req), "/coracle/") &&
-	       route_find(http_method(req), http_path(req), &none, &r) == ROUTE_FOUND &&
-	       r->streaming;
+	if (!target_parse(http_path(req), &t))
+		target_done(&t);
+	bool streaming = route_find(http_method(req), http_path(req), &t, &r) == ROUTE_FOUND &&
+			 r->streaming && (request_has_body(req) || !t.rest);
+
+	target_done(&t);
+	return streaming;
 }
 
 void session_add(struct api *a, struct api_session *s, void (*close)(struct api_session *s))
@@ -346,6 +357,8 @@ void api_free(struct api *a)
 		s->close(s);
 	if (a->tls)
 		tls_unref(a->tls);
+	if (a->proxy_tls)
+		tls_unref(a->proxy_tls);
 	loop_free_later(a->loop, api_bury, a);
 }
 

@@ -64,6 +64,7 @@ void content_type(const struct http_request *req, char buf[static 64]);
 struct target {
 	char *group, *version, *ns, *plural, *name, *sub;
 	const struct kind *kind; /* NULL: unknown resource */
+	const char *rest;	 /* of the path, behind "/proxy"; undecoded, borrowed from it */
 	bool watch;		 /* the deprecated form, /api/v1/watch/... */
 };
 bool target_parse(const char *path, struct target *ret);
@@ -164,6 +165,7 @@ int call_not_acceptable(struct err *err);
 int err_not_found(struct err *err, const struct kind *k, const char *name);
 /* The pod (or other object) of the call's target, borrowed; NULL + 404. */
 const struct object *call_object(struct call *c, struct err *err);
+bool request_has_body(const struct http_request *req);
 
 json_t *status_json(const struct err *err, const char *continue_token);
 
@@ -210,6 +212,7 @@ void handle_log(struct call *c);
 void handle_exec(struct call *c);
 void handle_attach(struct call *c);
 void handle_port_forward(struct call *c);
+void handle_proxy(struct call *c);
 void handle_api_versions(struct call *c);
 void handle_groups(struct call *c);
 void handle_group(struct call *c);
@@ -326,6 +329,7 @@ struct api {
 	struct api_config config; /* strings owned */
 	struct http_server *local, *secure;
 	struct tls *tls;
+	struct tls *proxy_tls; /* to pods, made when it is needed */
 	char *token;
 	struct list calls;
 	struct list sessions; /* SPDY sessions, see session.h */

@@ -63,6 +63,12 @@ static const struct route routes[] = {
 	{"POST", "@item/attach", "create", RES, 0, handle_attach, false},
 	{"GET", "@item/portforward", "get", RES, 0, handle_port_forward, false},
 	{"POST", "@item/portforward", "create", RES, 0, handle_port_forward, false},
+	{"GET", "@item/proxy", "get", RES, 0, handle_proxy, true},
+	{"POST", "@item/proxy", "create", RES, 0, handle_proxy, true},
+	{"PUT", "@item/proxy", "update", RES, 0, handle_proxy, true},
+	{"PATCH", "@item/proxy", "patch", RES, 0, handle_proxy, true},
+	{"DELETE", "@item/proxy", "delete", RES, 0, handle_proxy, true},
+	{"OPTIONS", "@item/proxy", "options", RES, 0, handle_proxy, true},
 
 	{"GET", "/coracle/v1/version", "get", PATH, 0, handle_daemon_version, false},
 	{"GET", "/coracle/v1/kubeconfig", "get", PATH, 0, handle_kubeconfig, false},
@@ -179,12 +185,35 @@ static char *take(const struct strv *v, size_t *i)
 	return *i < v->n ? xstrdup(v->v[(*i)++]) : NULL;
 }
 
+/* Length of a path up to and including the "proxy" of a pod, service or node; 0: it has none. */
+static size_t proxy_prefix(const char *path)
+{
+	static const char *const plain[] = {"/api/v1/namespaces/*/pods/*/proxy",
+					    "/api/v1/namespaces/*/services/*/proxy",
+					    "/api/v1/nodes/*/proxy"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(plain); i++) {
+		const char *p = plain[i], *s = path;
+
+		while (*p && (*p == '*' || *p == *s)) {
+			s += *p == '*' ? strcspn(s, "/") : 1;
+			p++;
+		}
+		if (!*p && (!*s || *s == '/'))
+			return (size_t)(s - path);
+	}
+	return 0;
+}
+
 bool target_parse(const char *path, struct target *ret)
 {
 	auto_strv v = {0};
-	size_t i = 1, n;
+	size_t i = 1, n, prefix = proxy_prefix(path);
+	auto_free char *head = xstrndup(path, prefix ? prefix : strlen(path));
 
-	if (!split_path(path, &v) || v.n < 3)
+	/* What is behind "proxy" is the other server's. */
+	ret->rest = prefix ? path + prefix : NULL;
+	if (!split_path(head, &v) || v.n < 3)
 		return false;
 	n = v.n;
 	bool core = streq(v.v[0], "api");

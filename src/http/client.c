@@ -17,9 +17,13 @@ struct http_call {
 	struct strbuf body;    /* of the answer */
 	size_t max_body;
 	unsigned interim; /* 1xx answers so far */
+	struct work more; /* goes on behind a pause */
 	bool headers_told;
-	bool sent;	/* the head of the request is written */
-	bool streaming; /* the body is being written */
+	bool sent;	   /* the head of the request is written */
+	bool streaming;	   /* the body is being written */
+	bool sized;	   /* not in chunks */
+	bool connect_only; /* the timer is for connecting */
+	bool paused, eof;
 	bool over;
 };
 
@@ -42,6 +46,7 @@ static void call_retire(struct http_call *c, const char *why)
 	c->stream = NULL;
 	timer_free(c->timer);
 	c->timer = NULL;
+	work_cancel(&c->more);
 	loop_free_later(c->loop, call_free, c);
 }
 
@@ -142,7 +147,8 @@ static void on_data(void *arg)
 {
 	struct http_call *c = arg;
 
-	while (!c->over && (stream_in_len(c->stream) > 0 || c->parser.state == HTTP_COMPLETE))
+	while (!c->over && !c->paused &&
+	       (stream_in_len(c->stream) > 0 || c->parser.state == HTTP_COMPLETE))
 		if (!call_step(c))
 			return;
 }
@@ -167,8 +173,9 @@ static void on_eof(void *arg)
 {
 	struct http_call *c = arg;
 
+	c->eof = true;
 	on_data(c);
-	if (c->over)
+	if (c->over || c->paused)
 		return;
 	if (http_parser_eof(&c->parser))
 		call_complete(c);
@@ -176,9 +183,23 @@ static void on_eof(void *arg)
 		call_fail(c, "connection closed before the answer was complete");
 }
 
+/* What came while paused. */
+static void go_on(void *arg)
+{
+	struct http_call *c = arg;
+
+	if (c->eof)
+		on_eof(c);
+	else
+		on_data(c);
+}
+
 static void on_connect(void *arg)
 {
 	struct http_call *c = arg;
+
+	if (c->connect_only)
+		timer_disarm(c->timer);
 
 	stream_write(c->stream, c->request.s, c->request.len);
 	strbuf_done(&c->request);
@@ -217,7 +238,9 @@ static void format_request(struct http_call *c, const struct http_call_config *c
 		strbuf_adds(b, "Connection: close\r\n");
 	for (const char *const *h = config->headers; h && h[0]; h += 2)
 		strbuf_addf(b, "%s: %s\r\n", h[0], h[1]);
-	if (config->stream_body)
+	if (config->stream_body && config->sized_body)
+		strbuf_addf(b, "Content-Length: %llu\r\n", (unsigned long long)config->body_size);
+	else if (config->stream_body)
 		strbuf_adds(b, "Transfer-Encoding: chunked\r\n");
 	else if (config->body_len || streq(config->method, "POST") ||
 		 streq(config->method, "PUT") || streq(config->method, "PATCH"))
@@ -236,6 +259,8 @@ struct http_call *http_call(struct loop *loop, const struct http_call_config *co
 	c->ops = *ops;
 	c->arg = arg;
 	c->streaming = config->stream_body;
+	c->sized = config->sized_body;
+	work_init(&c->more, go_on, c);
 	c->max_body = config->max_body ? config->max_body : DEFAULT_MAX_BODY;
 	http_parser_init(&c->parser, true);
 	c->parser.no_body = streq(config->method, "HEAD");
@@ -246,9 +271,12 @@ struct http_call *http_call(struct loop *loop, const struct http_call_config *co
 		call_free(c);
 		return NULL;
 	}
-	if (config->timeout_us) {
+	uint64_t limit = config->timeout_us ? config->timeout_us : config->connect_timeout_us;
+
+	c->connect_only = limit && !config->timeout_us;
+	if (limit) {
 		c->timer = timer_new(loop, on_timeout, c);
-		timer_arm(c->timer, config->timeout_us);
+		timer_arm(c->timer, limit);
 	}
 	return c;
 }
@@ -274,11 +302,41 @@ void http_call_write(struct http_call *c, const void *data, size_t len)
 	if (c->over || !c->sent || !c->streaming)
 		return;
 	c->streaming = len > 0;
+	if (c->sized) {
+		stream_write(c->stream, data, len);
+		return;
+	}
 	snprintf(head, sizeof(head), "%zx\r\n", len);
 	stream_write(c->stream, head, strlen(head));
 	if (len)
 		stream_write(c->stream, data, len);
 	stream_write(c->stream, "\r\n", 2);
+}
+
+bool http_call_header_at(const struct http_call *c, unsigned i, const char **name,
+			 const char **value)
+{
+	return http_parser_header(&c->parser, i, name, value);
+}
+
+size_t http_call_backlog(const struct http_call *c)
+{
+	return c->over ? 0 : stream_out_len(c->stream);
+}
+
+void http_call_pause(struct http_call *c, bool pause)
+{
+	if (c->over || c->paused == pause)
+		return;
+	c->paused = pause;
+	stream_pause(c->stream, pause);
+	if (!pause)
+		work_queue(c->loop, &c->more);
+}
+
+bool http_call_connected(const struct http_call *c)
+{
+	return c->sent;
 }
 
 void http_call_cancel(struct http_call *c)

@@ -114,6 +114,7 @@ const char *http_reason_phrase(int code)
 		{415, "Unsupported Media Type"},
 		{417, "Expectation Failed"},
 		{422, "Unprocessable Entity"},
+		{426, "Upgrade Required"},
 		{429, "Too Many Requests"},
 		{431, "Request Header Fields Too Large"},
 		{500, "Internal Server Error"},
@@ -319,6 +320,13 @@ void http_respond_start(struct http_request *r, int code, const char *type)
 	if (r->ended || r->started)
 		return;
 	answer_head(r, code, type, UINT64_MAX);
+}
+
+void http_respond_start_sized(struct http_request *r, int code, const char *type, uint64_t length)
+{
+	if (r->ended || r->started)
+		return;
+	answer_head(r, code, type, length);
 }
 
 void http_respond_chunk(struct http_request *r, const void *data, size_t len)
@@ -610,6 +618,11 @@ const char *http_query(const struct http_request *r)
 const char *http_header(const struct http_request *r, const char *name)
 {
 	return http_parser_find(&r->conn->parser, name);
+}
+
+bool http_header_at(const struct http_request *r, unsigned i, const char **name, const char **value)
+{
+	return http_parser_header(&r->conn->parser, i, name, value);
 }
 
 void http_headers(const struct http_request *r, const char *name, struct strv *ret)

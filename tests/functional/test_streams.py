@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -301,3 +302,144 @@ def test_watch_over_websocket(c):
         equal(json.loads(s.receive()[1])["type"], "DELETED")
     with wsclient.WebSocket(c.socket, path + "&timeoutSeconds=1") as s:
         equal(s.all(), [1000])
+
+
+# -- the proxy subresource
+
+PODS, SERVICES = "/api/v1/namespaces/default/pods/", "/api/v1/namespaces/default/services/"
+
+
+@contextlib.contextmanager
+def backend(c, port, *tls):
+    """backend.py on the bridge's address, and a Service that leads to it."""
+    address = c.inside(["ip", "-4", "-o", "addr", "show", "dev", "coracle0"]).stdout.split()[3].split("/")[0]
+    name = f"backend-{port}"
+    meta = {"name": name}
+    c.apply({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta,
+         "spec": {"ports": [{"name": "api", "port": 80, "targetPort": port}]}},
+        {"apiVersion": "v1", "kind": "Endpoints", "metadata": meta,
+         "subsets": [{"addresses": [{"ip": address}], "ports": [{"name": "api", "port": port}]}]}]})
+    p = subprocess.Popen(["nsenter", f"--net=/run/netns/{c.ns}", sys.executable,
+                          os.path.join(TOP, "tests", "functional", "backend.py"), address, str(port), *tls])
+    try:
+        wait("the backend", lambda: c.inside(["bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"]).returncode == 0)
+        yield f"{SERVICES}{name}"
+    finally:
+        p.kill()
+        p.wait()
+        c.coracle("delete", "service", name)
+        c.coracle("delete", "endpoints", name, check=False)
+
+
+def curl(c, path, *args, **kw):
+    return run(["curl", "-sS", "--max-time", "30", "--unix-socket", c.socket, *args, "http://localhost" + path], **kw)
+
+
+def test_proxy_to_pods_and_services(c):
+    c.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+             "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}})
+    wait("endpoints", lambda: c.get("endpoints", "web", "default").get("subsets"))
+    for version in each_kubectl(c):
+        for path in (PODS + "web", PODS + "web:8080", PODS + "http:web:8080", SERVICES + "web:http", SERVICES + "web:80",
+                     SERVICES + "http:web:http"):
+            contains(c.kubectl("get", "--raw", path + "/proxy/").stdout, "Hello from web", version + path)
+        for path, want in ((PODS + "web:81", "error trying to reach service: dial tcp 10."),
+                           (PODS + "web:81", ":81: connect: connection refused"),
+                           (SERVICES + "web:99", 'no service port 99 found for service "web"'),
+                           (SERVICES + "web:no", 'no endpoints available for service "web:no"'),
+                           (SERVICES + "nobody", 'services "nobody" not found'),
+                           (PODS + "nobody:80", 'pods "nobody" not found'),
+                           (PODS + "ftp:web:80", 'invalid pod request "ftp:web:80"')):
+            got = c.kubectl("get", "--raw", path + "/proxy/", check=False)
+            equal(got.returncode, 1, version + path)
+            contains(got.stderr, want, version)
+    got = json.loads(curl(c, PODS + "web:81/proxy/").stdout)
+    equal((got["kind"], got["code"], got["reason"]), ("Status", 503, "ServiceUnavailable"))
+
+
+def test_kubectl_proxy(c):
+    for version in each_kubectl(c):
+        p = c.popen_kubectl("proxy", "--port=0", stdout=subprocess.PIPE)
+        try:
+            port = int(p.stdout.readline().rsplit(":", 1)[1])
+            base = f"http://127.0.0.1:{port}"
+            contains(c.fetch(f"{base}{PODS}web:8080/proxy/").stdout, "Hello from web", version)
+            contains(c.fetch(f"{base}/api/v1/namespaces/default/pods/web").stdout, '"kind":"Pod"', version)
+        finally:
+            p.kill()
+            p.communicate()
+
+
+def test_proxy_passes_requests_on(c):
+    with backend(c, 9101) as service:
+        path = "/a%2Fb/../c//d"
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+            data = [] if method in ("GET", "OPTIONS") else ["-d", "a body"]
+            got = curl(c, f"{service}:api/proxy{path}?x=1&y=%20", "-i", "-X", method, "--path-as-is", *data, "-H",
+                       "Authorization: Bearer secret", "-H", "X-Mine: 1", "-H", "Connection: close, X-Hop", "-H",
+                       "X-Hop: 1")
+            head, body = got.stdout.replace("\r", "").split("\n\n", 1)
+            told = json.loads(body)
+            equal((told["method"], told["path"]), (method, path + "?x=1&y=%20"))
+            equal(told["body"], "a body" if data else "")
+            headers = {k.lower(): v for k, v in told["headers"].items()}
+            equal((headers["x-mine"], headers["x-forwarded-uri"]), ("1", f"{service}:api/proxy{path}"))
+            equal([h for h in ("authorization", "x-hop") if h in headers], [], method)
+            contains(head.lower(), "x-backend: yes")
+            true("keep-alive:" not in head.lower() and "access-control" not in head.lower(), head)
+        contains(curl(c, service + ":api/proxy/x", "-I").stdout.lower(), "content-length: ")
+        contains(curl(c, service + ":api/proxy/empty", "-i").stdout, "HTTP/1.1 204 ")
+        true(curl(c, service + ":api/proxy/cut", check=False).returncode != 0, "half an answer passed for a whole one")
+
+
+def test_proxy_redirects(c):
+    with backend(c, 9102) as service:
+        proxy = service + ":api/proxy"
+        location = lambda path: curl(c, path, "-o", "/dev/null", "-D", "-").stdout.split("Location: ")[1].split("\n")[0]
+        equal(location(proxy + "?a=b"), proxy + "/?a=b")
+        for to, want in (("/there/", proxy + "/there/"), ("there", "there"), ("//other/x", "//other/x"),
+                         ("http://other/x", "http://other/x"), (proxy + "/x", proxy + "/x"),
+                         ("http://localhost/x?y", f"http://localhost{proxy}/x?y")):
+            equal(location(f"{proxy}/redirect?to={to}"), want, to)
+
+
+def test_proxy_streams_bodies(c):
+    big = os.path.join(c.disk, "big")
+    with open(big, "wb") as f:
+        f.truncate(20 << 20)
+    with backend(c, 9103) as service:
+        for extra in ([], ["-H", "Transfer-Encoding: chunked"]):
+            got = json.loads(curl(c, service + ":api/proxy/", "-X", "POST", "-T", big, *extra).stdout)
+            equal((got["method"], got["length"]), ("POST", 20 << 20))
+        got = curl(c, service + ":api/proxy/stream?pieces=320", "-o", "/dev/null", "-w", "%{size_download}")
+        equal(got.stdout, str(320 * 65536))
+
+
+def test_proxy_upgrades(c):
+    with backend(c, 9104) as service, socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(c.socket)
+        s.sendall(f"GET {service}:api/proxy/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n"
+                  "early\n".encode())
+        f = s.makefile("rb")
+        equal(f.readline(), b"HTTP/1.1 101 Switching Protocols\r\n")
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += f.readline()
+        contains(head.decode(), "X-Backend: yes")
+        equal(f.readline(), b"EARLY\n")
+        s.sendall(b"late\n")
+        equal(f.readline(), b"LATE\n")
+        s.shutdown(socket.SHUT_WR)
+        equal(f.read(), b"end")
+
+
+def test_proxy_to_tls(c):
+    key, cert = os.path.join(c.disk, "tls.key"), os.path.join(c.disk, "tls.crt")
+    run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj",
+         "/CN=pod"])
+    with backend(c, 9105, cert, key) as service:
+        name = service.rsplit("/", 1)[1]
+        got = json.loads(curl(c, f"{SERVICES}https:{name}:api/proxy/secret").stdout)
+        equal(got["path"], "/secret")
