@@ -89,4 +89,16 @@ json_t *identity_audiences(const struct identity *id);
 json_t *identity_key_set(const struct identity *id);
 const char *identity_issuer(const struct identity *id);
 
+/* False for a clock that shows a time before this program was written. */
+bool clock_is_right(time_t now);
+
+/* ---- certificates ------------------------------------------------------------------------ */
+
+/* Whether spec.request of a CertificateSigningRequest is one, signed by its own key. *ret_masters:
+ * its subject is in the group system:masters. */
+int identity_csr_check(const char *request, bool *ret_masters, struct err *err) MUST_CHECK;
+/* A client certificate of our authority for the spec of a CertificateSigningRequest, PEM; NULL +
+ * err (ERR_INVALID: it will never do). Caller frees. */
+char *identity_csr_sign(const struct identity *id, const json_t *spec, struct err *err);
+
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a write may say depends on who writes: nobody gives rights that he does not have himself
- * (kubernetes pkg/registry/rbac/.../policybased).
+ * (kubernetes pkg/registry/rbac/.../policybased), or signs who is not a signer
+ * (plugin/pkg/admission/certificates).
  */
 #include "internal.h"
 
@@ -76,6 +77,108 @@ static int check_binding(struct call *c, const struct kind *k, json_t *obj,
 				  json_object_get(object_json(o), "rules"), k, meta_name(obj), err);
 }
 
+/* ---- certificate requests ---------------------------------------------------------------- */
+
+#define CLIENT_SIGNER "kubernetes.io/kube-apiserver-client"
+
+static int invalid_request(const json_t *obj, const char *why, struct err *err)
+{
+	const struct kind *k = &kind_certificatesigningrequest;
+
+	err_about(err, k->kind, k->group, meta_name(obj));
+	err_cause_add(err, "FieldValueInvalid", "spec.request", "Invalid value: \"<bytes>\": %s",
+		      why);
+	return err_set(err, ERR_INVALID,
+		       "%s.%s \"%s\" is invalid: spec.request: Invalid value: \"<bytes>\": %s",
+		       k->kind, k->group, meta_name(obj), why);
+}
+
+static int forbidden(const struct kind *k, const json_t *obj, const char *why, const char *signer,
+		     struct err *err)
+{
+	char resource[API_VERSION_MAX];
+
+	return err_set(err, ERR_FORBIDDEN, "%s \"%s\" is forbidden: %s \"%s\"",
+		       kind_resource(k, resource), meta_name(obj), why, signer);
+}
+
+/* Who asks is what the server knows, not what the request says. */
+static int fill_request(struct call *c, const struct kind *k, json_t *obj, const struct object *old,
+			struct err *err)
+{
+	json_t *spec = json_obj(obj, "spec"), *info;
+	bool masters = false;
+	auto_err why = {0};
+
+	if (old)
+		return 0;
+	if (identity_csr_check(json_str(spec, "request", ""), &masters, &why) < 0)
+		return invalid_request(obj, err_message(&why), err);
+	if (masters && streq(json_str(spec, "signerName", ""), CLIENT_SIGNER))
+		return forbidden(k, obj,
+				 "use of kubernetes.io/kube-apiserver-client signer with "
+				 "system:masters group is not allowed, signer",
+				 CLIENT_SIGNER, err);
+	info = user_info(&c->user);
+	for (const char *const *m =
+		     (const char *const[]){"username", "uid", "groups", "extra", NULL};
+	     *m; m++) {
+		json_object_del(spec, *m);
+		if (json_object_get(info, *m))
+			json_object_set(spec, *m, json_object_get(info, *m));
+	}
+	json_decref(info);
+	return 0;
+}
+
+/* Whether he may `verb` for the signer, or all signers of its domain. */
+static bool may_sign(struct call *c, const char *verb, const char *signer)
+{
+	const char *slash = strchr(signer, '/');
+	auto_free char *all = slash ? xasprintf("%.*s/*", (int)(slash - signer), signer) : NULL;
+	struct access a = {.verb = verb,
+			   .group = kind_certificatesigningrequest.group,
+			   .version = "",
+			   .resource = "signers",
+			   .sub = "",
+			   .ns = "",
+			   .name = signer};
+
+	if (identity_allows(c->api->config.identity, &c->user, &a, NULL))
+		return true;
+	a.name = all ? all : "";
+	return *a.name && identity_allows(c->api->config.identity, &c->user, &a, NULL);
+}
+
+static int check_approval(struct call *c, const struct kind *k, json_t *obj,
+			  const struct object *old, struct err *err)
+{
+	const char *signer = json_str(object_json(old), "spec.signerName", "");
+
+	if (may_sign(c, "approve", signer))
+		return 0;
+	return forbidden(k, obj, "user not permitted to approve requests with signerName", signer,
+			 err);
+}
+
+static int check_signing(struct call *c, const struct kind *k, json_t *obj,
+			 const struct object *old, struct err *err)
+{
+	const json_t *was = object_json(old);
+	const char *signer = json_str(was, "spec.signerName", "");
+	bool failed = json_find(json_at(obj, "status.conditions"), "type", "Failed");
+	bool had_failed = json_find(json_at(was, "status.conditions"), "type", "Failed");
+
+	if (streq(json_str(obj, "status.certificate", ""),
+		  json_str(was, "status.certificate", "")) &&
+	    failed == had_failed)
+		return 0;
+	if (may_sign(c, "sign", signer))
+		return 0;
+	return forbidden(k, obj, "user not permitted to sign requests with signerName", signer,
+			 err);
+}
+
 static const struct {
 	const struct kind *kind;
 	const char *sub; /* NULL: the object itself */
@@ -86,6 +189,9 @@ static const struct {
 	{&kind_clusterrole, NULL, check_role},
 	{&kind_rolebinding, NULL, check_binding},
 	{&kind_clusterrolebinding, NULL, check_binding},
+	{&kind_certificatesigningrequest, NULL, fill_request},
+	{&kind_certificatesigningrequest, "approval", check_approval},
+	{&kind_certificatesigningrequest, "status", check_signing},
 };
 
 int admit_write(void *arg, const struct kind *k, const char *sub, json_t *obj,

@@ -9,6 +9,7 @@
  *   rules.c     rule lists as JSON: what a user has, what a grant would need
  *   jwt.c       signed claims
  *   token.c     tokens of service accounts
+ *   csr.c       certificates for those who ask
  */
 #ifndef CORACLE_SRC_IDENTITY_INTERNAL_H
 #define CORACLE_SRC_IDENTITY_INTERNAL_H
@@ -27,8 +28,8 @@ EVP_PKEY *pki_token_key(const char *dir, struct err *err);
 
 /* ---- token.c ----------------------------------------------------------------------------- */
 
-/* False for a clock that shows a time before this program was written. */
-bool clock_is_right(time_t now);
+/* No clock that shows an earlier time than this program's own is right: 2025-10-09. */
+#define CLOCK_FLOOR 1760000000
 /* Whether nbf and exp let the claims count now; bound: they name an object that is still there. */
 int claims_in_time(const json_t *claims, bool bound, time_t now, struct err *err) MUST_CHECK;
 

@@ -5,6 +5,7 @@
  * longer than any device lives; whoever wants others puts files of the same names here.
  */
 #include "internal.h"
+#include "certs.h"
 
 #include <openssl/bn.h>
 #include <openssl/ec.h>
@@ -16,26 +17,16 @@
 #include <unistd.h>
 
 #define FILE_MAX (64 * 1024)
-#define NOT_BEFORE "19700102000000Z"
 #define NOT_AFTER "21200101000000Z"
 
 DEFINE_AUTO(evp_pkey, EVP_PKEY *, EVP_PKEY_free);
-DEFINE_AUTO(x509, X509 *, X509_free);
-DEFINE_AUTO(bio, BIO *, BIO_free_all);
 
-/* A certificate with its key, as files <dir>/<name>.{crt,key} hold them. */
-struct pair {
-	EVP_PKEY *key;
-	X509 *cert;
-};
-
-static void pair_done(struct pair *p)
+void pair_done(struct pair *p)
 {
 	EVP_PKEY_free(p->key);
 	X509_free(p->cert);
 	*p = (struct pair){0};
 }
-#define auto_pair __attribute__((cleanup(pair_done))) struct pair
 
 static int ssl_error(struct err *err, const char *what)
 {
@@ -56,8 +47,7 @@ static BIO *open_pem(const char *dir, const char *name, const char *suffix, char
 	return BIO_new_mem_buf(*text, (int)len);
 }
 
-/* Reads the pair; false when a file is missing, damaged, or the two do not belong together. */
-static bool pair_read(const char *dir, const char *name, struct pair *ret)
+bool pair_read(const char *dir, const char *name, struct pair *ret)
 {
 	auto_free char *cert_text = NULL, *key_text = NULL;
 	BIO *cert auto_clean(bio) = open_pem(dir, name, "crt", &cert_text);
@@ -107,7 +97,7 @@ static int pair_write(const char *dir, const char *name, const struct pair *p, s
 	return rc < 0 ? rc : write_bio(dir, name, "crt", cert, err);
 }
 
-static bool add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
+bool cert_add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
 {
 	X509V3_CTX ctx;
 
@@ -120,8 +110,7 @@ static bool add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
 	return good;
 }
 
-/* RFC 5280 section 4.1.2.2: positive, at most 20 octets. */
-static bool set_serial(X509 *cert)
+bool cert_set_serial(X509 *cert)
 {
 	unsigned char bytes[16];
 
@@ -156,17 +145,18 @@ struct want {
 /* Everything but key and signature. */
 static bool cert_fill(X509 *cert, const struct want *w, X509 *issuer)
 {
-	return X509_set_version(cert, 2) && set_serial(cert) &&
-	       ASN1_TIME_set_string_X509(X509_getm_notBefore(cert), NOT_BEFORE) &&
+	return X509_set_version(cert, 2) && cert_set_serial(cert) &&
+	       ASN1_TIME_set_string_X509(X509_getm_notBefore(cert), CERT_NOT_BEFORE) &&
 	       ASN1_TIME_set_string_X509(X509_getm_notAfter(cert), NOT_AFTER) &&
 	       set_subject(cert, w->cn, w->o) &&
 	       X509_set_issuer_name(cert, X509_get_subject_name(issuer)) &&
-	       add_extension(cert, issuer, NID_basic_constraints,
-			     w->ext_usage ? "critical,CA:FALSE" : "critical,CA:TRUE") &&
-	       add_extension(cert, issuer, NID_key_usage, w->usage) &&
-	       add_extension(cert, issuer, NID_subject_key_identifier, "hash") &&
-	       (!w->ext_usage || add_extension(cert, issuer, NID_ext_key_usage, w->ext_usage)) &&
-	       (!w->names || add_extension(cert, issuer, NID_subject_alt_name, w->names));
+	       cert_add_extension(cert, issuer, NID_basic_constraints,
+				  w->ext_usage ? "critical,CA:FALSE" : "critical,CA:TRUE") &&
+	       cert_add_extension(cert, issuer, NID_key_usage, w->usage) &&
+	       cert_add_extension(cert, issuer, NID_subject_key_identifier, "hash") &&
+	       (!w->ext_usage ||
+		cert_add_extension(cert, issuer, NID_ext_key_usage, w->ext_usage)) &&
+	       (!w->names || cert_add_extension(cert, issuer, NID_subject_alt_name, w->names));
 }
 
 /* A new key and its certificate, signed by ca, or by itself when ca is NULL. */

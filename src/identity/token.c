@@ -13,8 +13,6 @@
 #include "internal.h"
 #include "jwt.h"
 
-/* No clock that shows an earlier time than this program's own is right: 2025-10-09. */
-#define CLOCK_FLOOR 1760000000
 #define LEGACY_ISSUER "kubernetes/serviceaccount"
 #define LEGACY "kubernetes.io/serviceaccount/"
 /* The life that kube-api-access volumes ask for: such tokens live a year for programs that read

@@ -9,6 +9,7 @@
  *   apply.c      server-side apply
  *   view.c       versions of a kind that are stored as another version
  *   admit.c      namespaces and pods: what may come in, what is filled in
+ *   csr.c        subresources of certificate requests
  *   account.c    the API's credentials in every pod
  *   runtimeclass.c  what a RuntimeClass adds to a pod
  *   builtin.c    objects that a server makes for itself
@@ -72,6 +73,8 @@ int set_namespace(const struct kind *k, const char *ns, json_t *obj, struct err 
 /* The class that this kind of write gets: events are never worth flash. */
 enum store_class class_for(const struct kind *k, const struct write_options *o);
 bool has_finalizers(const json_t *obj);
+/* Copies member `key` of from, or drops it. */
+void take_member(json_t *to, const json_t *from, const char *key);
 /* The wishes of both differ (spec, or what the kind has instead): what generation counts. */
 bool spec_differs(const json_t *a, const json_t *b);
 /* Removes old from the store and lets go of what it held. */
@@ -131,6 +134,13 @@ int admit_runtime_class(struct registry *r, json_t *pod, struct err *err) MUST_C
 int make_builtin_objects(struct registry *r, struct err *err) MUST_CHECK;
 void lease_init(struct registry *r);
 void lease_done(struct registry *r);
+
+/* ---- csr.c ------------------------------------------------------------------------------ */
+
+/* obj: a copy of was, to get what /approval may change. */
+void csr_take_approval(json_t *obj, const json_t *was, const json_t *given);
+/* obj: with the status that was given; the decision stays as it was. */
+void csr_keep_decision(json_t *obj, const json_t *was);
 
 /* ---- service.c -------------------------------------------------------------------------- */
 

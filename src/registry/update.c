@@ -89,8 +89,7 @@ static int check_write(const struct object *old, const json_t *obj, const struct
 
 /* ---- what each subresource may change --------------------------------------------------- */
 
-/* Copies member `key` of from, or drops it. */
-static void take(json_t *to, const json_t *from, const char *key)
+void take_member(json_t *to, const json_t *from, const char *key)
 {
 	json_t *v = json_object_get(from, key);
 
@@ -110,13 +109,15 @@ static int take_main(json_t *obj, const struct object *old, const json_t *given 
 
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
 		if (!json_object_get(meta, kept[i]))
-			take(meta, was_meta, kept[i]);
-	take(meta, was_meta, "generation");
+			take_member(meta, was_meta, kept[i]);
+	take_member(meta, was_meta, "generation");
 	json_object_del(meta, "selfLink");
 	if (old->kind->has_status)
-		take(obj, was, "status");
+		take_member(obj, was, "status");
 	if (old->kind == &kind_namespace)
-		take(json_obj(obj, "spec"), json_object_get(was, "spec"), "finalizers");
+		take_member(json_obj(obj, "spec"), json_object_get(was, "spec"), "finalizers");
+	if (old->kind == &kind_certificatesigningrequest)
+		take_member(obj, was, "spec");
 	if (old->kind == &kind_service)
 		service_keep(obj, was);
 	return 0;
@@ -125,20 +126,30 @@ static int take_main(json_t *obj, const struct object *old, const json_t *given 
 static int take_status(json_t *obj, const struct object *old, const json_t *given,
 		       struct err *err UNUSED)
 {
-	take(obj, given, "status");
+	take_member(obj, given, "status");
 	if (old->kind->custom)
 		return 0;
-	take(json_object_get(obj, "metadata"), json_object_get(given, "metadata"), "annotations");
+	take_member(json_object_get(obj, "metadata"), json_object_get(given, "metadata"),
+		    "annotations");
 	if (old->kind == &kind_pod || old->kind == &kind_node)
-		take(json_object_get(obj, "metadata"), json_object_get(given, "metadata"),
-		     "labels");
+		take_member(json_object_get(obj, "metadata"), json_object_get(given, "metadata"),
+			    "labels");
+	if (old->kind == &kind_certificatesigningrequest)
+		csr_keep_decision(obj, object_json(old));
+	return 0;
+}
+
+static int take_approval(json_t *obj, const struct object *old, const json_t *given,
+			 struct err *err UNUSED)
+{
+	csr_take_approval(obj, object_json(old), given);
 	return 0;
 }
 
 static int take_finalize(json_t *obj, const struct object *old UNUSED, const json_t *given,
 			 struct err *err UNUSED)
 {
-	take(json_obj(obj, "spec"), json_object_get(given, "spec"), "finalizers");
+	take_member(json_obj(obj, "spec"), json_object_get(given, "spec"), "finalizers");
 	return 0;
 }
 
@@ -174,7 +185,7 @@ static int take_binding(json_t *obj, const struct object *old, const json_t *giv
 static int take_ephemeral(json_t *obj, const struct object *old UNUSED, const json_t *given,
 			  struct err *err UNUSED)
 {
-	take(json_obj(obj, "spec"), json_object_get(given, "spec"), "ephemeralContainers");
+	take_member(json_obj(obj, "spec"), json_object_get(given, "spec"), "ephemeralContainers");
 	return 0;
 }
 
@@ -187,6 +198,7 @@ static const struct part {
 } parts[] = {
 	{NULL, take_main, true, true},
 	{"status", take_status, true, true},
+	{"approval", take_approval, true, true},
 	{"finalize", take_finalize, true, false},
 	{"binding", take_binding, false, false},
 	{"ephemeralcontainers", take_ephemeral, true, true},
@@ -283,8 +295,8 @@ static int update_existing(struct registry *r, const struct part *part, const st
 	json_put_str(obj, "kind", k->kind);
 	schema_default(k, obj, was);
 	if (o->managed_given)
-		take(json_object_get(obj, "metadata"), json_object_get(given, "metadata"),
-		     "managedFields");
+		take_member(json_object_get(obj, "metadata"), json_object_get(given, "metadata"),
+			    "managedFields");
 	else if (part->tracked)
 		managed_note(k, was, obj, o->tracked_as ? o->tracked_as : part->subresource,
 			     o->field_manager);

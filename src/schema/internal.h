@@ -210,6 +210,7 @@ void limitrange_validate(const json_t *obj, const json_t *old, struct err *err);
 void resourcequota_validate(const json_t *obj, const json_t *old, struct err *err);
 void pv_validate(const json_t *obj, const json_t *old, struct err *err);
 void pvc_validate(const json_t *obj, const json_t *old, struct err *err);
+void certificatesigningrequest_validate(const json_t *obj, const json_t *old, struct err *err);
 void role_validate(const json_t *obj, const json_t *old, struct err *err);
 void clusterrole_validate(const json_t *obj, const json_t *old, struct err *err);
 void rolebinding_validate(const json_t *obj, const json_t *old, struct err *err);

@@ -265,3 +265,57 @@ def test_projected(c):
     c.kubectl("label", "pod", "projected", "v=2", "--overwrite")
     wait("the new label", lambda: 'v="2"' in cat("labels"))
     equal(cat("vault-token"), token, "the token stays while it is good")
+
+
+def request(c, name, subject, signer="kubernetes.io/kube-apiserver-client", **spec):
+    """A CertificateSigningRequest and the path of its key."""
+    key = os.path.join(c.disk, name + ".key")
+    csr = run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
+               "-subj", subject]).stdout
+    return {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": name},
+            "spec": {"request": base64.b64encode(csr.encode()).decode(), "signerName": signer, "usages": ["client auth"],
+                     **spec}}, key
+
+
+def test_certificates(c):
+    """A user by certificate: requested, approved, signed; his rights come from RBAC."""
+    k = lambda *a, **kw: c.kubectl(*a, **kw).stdout
+    csr, key = request(c, "jo", "/O=devs/CN=jo", expirationSeconds=86400)
+    c.apply(csr)
+    got = c.get("csr", "jo")
+    true("system:masters" in got["spec"]["groups"], f"who asked: {got['spec']}")
+    row = k("get", "csr", "jo").splitlines()
+    equal(row[0].split(), ["NAME", "AGE", "SIGNERNAME", "REQUESTOR", "REQUESTEDDURATION", "CONDITION"], "columns")
+    equal(row[1].split()[4:], ["24h", "Pending"], "row")
+    contains(k("certificate", "approve", "jo"), "certificatesigningrequest.certificates.k8s.io/jo approved")
+    cert = wait("the certificate", lambda: c.get("csr", "jo")["status"].get("certificate"))
+    equal(k("get", "csr", "jo").splitlines()[1].split()[5:], ["Approved,Issued"], "row")
+    path = os.path.join(c.disk, "jo.crt")
+    with open(path, "wb") as f:
+        f.write(base64.b64decode(cert))
+    equal(run(["openssl", "x509", "-in", path, "-checkend", "90000"], check=False).returncode, 1, "ends after a day")
+    server = k("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}")
+    as_jo = lambda *a, **kw: c.inside([c.kubectl_path, "--kubeconfig", "/dev/null", "--server", server, "--certificate-authority",
+                                       os.path.join(c.state_dir, "pki", "ca.crt"), "--client-certificate", path, "--client-key",
+                                       key, *a], **kw)
+    equal(json.loads(as_jo("auth", "whoami", "-o", "json").stdout)["status"]["userInfo"]["groups"],
+          ["devs", "system:authenticated"], "groups")
+    contains(as_jo("get", "pods", check=False).stderr, 'User "jo" cannot list resource "pods"')
+    k("create", "rolebinding", "devs", "--clusterrole=edit", "--group=devs")
+    equal(as_jo("get", "pods").returncode, 0, "with rights")
+    c.apply(request(c, "no", "/CN=no")[0])
+    contains(k("certificate", "deny", "no"), "no denied")
+    equal(k("get", "csr", "no").splitlines()[1].split()[-1], "Denied", "row")
+    contains(refused(c, "create", "-f", "-", stdin=json.dumps(request(c, "root", "/O=system:masters/CN=me")[0])),
+             "system:masters group is not allowed")
+    bad = request(c, "bad", "/CN=x")[0]
+    bad["spec"]["request"] = base64.b64encode(b"nothing").decode()
+    contains(refused(c, "create", "-f", "-", stdin=json.dumps(bad)), "spec.request: Invalid value")
+    c.apply(request(c, "elsewhere", "/CN=x", signer="example.com/other")[0])
+    contains(refused(c, "certificate", "approve", "elsewhere", "--as=jo"), "forbidden")
+    k("create", "clusterrole", "approver", "--verb=get,update", "--resource=certificatesigningrequests,certificatesigningrequests/approval")
+    k("create", "clusterrolebinding", "approver", "--clusterrole=approver", "--user=jo")
+    contains(refused(c, "certificate", "approve", "elsewhere", "--as=jo"),
+             'user not permitted to approve requests with signerName "example.com/other"')
+    k("certificate", "approve", "elsewhere")
+    true("certificate" not in c.get("csr", "elsewhere")["status"], "other signers are left to others")
