@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * services: kube-proxy and the DNS table in one: Services, EndpointSlices and hostPorts of pods to
- * proxy frontends and DNS records. The whole set is made anew after changes; the proxy and the
- * responder find out what really differs.
+ * proxy frontends and DNS records. What becomes of one Service is kept and made anew only when it
+ * or one of its slices has changed; the proxy and the responder get the whole set and find out what
+ * really differs.
  */
 #include "internal.h"
 
@@ -16,19 +17,31 @@ struct services {
 	struct node *node;
 	struct store_watch *services, *slices;
 	struct timer *timer;
+	struct map entries; /* "ns/service" -> struct entry */
+	struct map owners;  /* "ns/slice" -> "ns/service" */
+	struct in_addr hosts[MAX_HOST_ADDRESSES];
+	size_t n_hosts;
 	struct map trouble; /* "ns/name:port address" -> itself: told about */
 };
 
-/* A set under construction. */
-struct build {
-	struct node *node;
+/* What a Service is made of and what became of it. */
+struct entry {
+	struct strv slices; /* names */
+	bool dirty, there;
 	struct proxy_frontend *frontends;
 	size_t n_frontends;
-	struct dns_service *dns;
-	size_t n_dns;
-	struct strv keep; /* owns every block that the two arrays point to */
-	struct in_addr hosts[MAX_HOST_ADDRESSES];
-	size_t n_hosts;
+	struct dns_service dns;
+	struct strv keep; /* owns every block that the two above point to */
+};
+
+/* A set of frontends under construction. */
+struct build {
+	struct services *services;
+	struct node *node;
+	struct entry *entry; /* NULL: not of a Service */
+	struct proxy_frontend *frontends;
+	size_t n_frontends;
+	struct strv keep; /* of what is in frontends */
 };
 
 static void *build_keep(struct build *b, void *block)
@@ -39,15 +52,14 @@ static void *build_keep(struct build *b, void *block)
 
 /* ---- endpoints ---------------------------------------------------------------------------- */
 
-/* The slices of one Service, all IPv4 ones. */
-static const json_t *slice_of(const struct object *o, const char *service)
+/* Slice i of a Service; NULL when it is none of IPv4 addresses. */
+static const json_t *slice_at(const struct build *b, const json_t *service, size_t i)
 {
-	const json_t *slice = object_json(o);
-	const char *of = meta_label(slice, "kubernetes.io/service-name");
+	const struct object *o = store_get(b->node->store, &kind_endpointslice, meta_ns(service),
+					   b->entry->slices.v[i]);
+	const json_t *slice = o ? object_json(o) : NULL;
 
-	if (!of || !streq(of, service) || !streq(json_str(slice, "addressType", "IPv4"), "IPv4"))
-		return NULL;
-	return slice;
+	return streq(json_str(slice, "addressType", "IPv4"), "IPv4") ? slice : NULL;
 }
 
 /* A nil `ready` means ready; publishNotReadyAddresses has been seen to by the controller. */
@@ -116,14 +128,12 @@ static struct backends api_backends(struct build *b)
 
 static struct backends backends_of(struct build *b, const json_t *service, const json_t *port)
 {
-	struct store_iter it = store_iter(b->node->store, &kind_endpointslice, meta_ns(service));
 	struct backends all = {0};
-	const struct object *o;
 
 	if (is_api_service(service))
 		return api_backends(b);
-	while ((o = store_next(&it))) {
-		const json_t *slice = slice_of(o, meta_name(service));
+	for (size_t i = 0; i < b->entry->slices.n; i++) {
+		const json_t *slice = slice_at(b, service, i);
 		int n = slice ? slice_port(slice, port) : 0;
 		if (n > 0)
 			add_backends(&all, slice, n);
@@ -205,8 +215,8 @@ static void add_port(struct build *b, const json_t *service, const json_t *port)
 		add_frontend(b, &f, any, json_int(port, "nodePort", 0));
 	if (!streq(type, "LoadBalancer"))
 		return;
-	for (size_t i = 0; i < b->n_hosts; i++)
-		add_frontend(b, &f, b->hosts[i], number);
+	for (size_t i = 0; i < b->services->n_hosts; i++)
+		add_frontend(b, &f, b->services->hosts[i], number);
 }
 
 static void add_host_port(struct build *b, const struct pod *p, const json_t *port)
@@ -314,12 +324,10 @@ static void dns_slice(struct build *b, struct dns_endpoint **all, size_t *n, con
 
 static void dns_endpoints(struct build *b, struct dns_service *d, const json_t *service)
 {
-	struct store_iter it = store_iter(b->node->store, &kind_endpointslice, meta_ns(service));
 	struct dns_endpoint *all = NULL;
-	const struct object *o;
 
-	while ((o = store_next(&it))) {
-		const json_t *slice = slice_of(o, meta_name(service));
+	for (size_t i = 0; i < b->entry->slices.n; i++) {
+		const json_t *slice = slice_at(b, service, i);
 		if (slice)
 			dns_slice(b, &all, &d->n_endpoints, slice);
 	}
@@ -341,17 +349,16 @@ static void add_dns(struct build *b, const json_t *service)
 	else if (inet_pton(AF_INET, ip, &d.cluster_ip) != 1)
 		dns_endpoints(b, &d, service);
 	dns_ports(b, &d, service);
-	b->dns = xrealloc(b->dns, b->n_dns + 1, sizeof(*b->dns));
-	b->dns[b->n_dns++] = d;
+	b->entry->dns = d;
 }
 
 /* ---- load balancer status ----------------------------------------------------------------- */
 
 /* LoadBalancer services get the node's address as theirs, others keep none. */
-static void set_ingress(struct build *b, const struct object *o)
+static void set_ingress(const struct build *b, const struct object *o)
 {
 	const json_t *service = object_json(o);
-	bool wanted = streq(json_str(service, "spec.type", ""), "LoadBalancer") && b->n_hosts > 0;
+	bool wanted = streq(json_str(service, "spec.type", ""), "LoadBalancer");
 	const char *has = json_str(
 		json_array_get(json_at(service, "status.loadBalancer.ingress"), 0), "ip", "");
 	char ip[INET_ADDRSTRLEN] = "";
@@ -359,7 +366,7 @@ static void set_ingress(struct build *b, const struct object *o)
 	json_t *status;
 
 	if (wanted)
-		inet_ntop(AF_INET, &b->hosts[0], ip, sizeof(ip));
+		inet_ntop(AF_INET, &b->services->hosts[0], ip, sizeof(ip));
 	if (streq(ip, has))
 		return;
 	status = json_at(service, "status") ? json_deep_copy(json_at(service, "status"))
@@ -373,42 +380,151 @@ static void set_ingress(struct build *b, const struct object *o)
 		log_warn("service %s/%s: status: %s", o->ns, o->name, err_message(&err));
 }
 
+/* ---- one Service -------------------------------------------------------------------------- */
+
+static struct entry *entry_of(struct services *s, const char *ns, const char *name)
+{
+	auto_free char *key = xasprintf("%s/%s", ns, name);
+	struct entry *e = map_get(&s->entries, key);
+
+	if (!e) {
+		e = xnew(struct entry);
+		map_put(&s->entries, key, e);
+	}
+	return e;
+}
+
+static void entry_clear(struct entry *e)
+{
+	free(e->frontends);
+	e->frontends = NULL;
+	e->n_frontends = 0;
+	strv_done(&e->keep);
+	e->there = false;
+}
+
+static void entry_free(struct entry *e)
+{
+	entry_clear(e);
+	strv_done(&e->slices);
+	free(e);
+}
+
+static void entry_make(struct services *s, struct entry *e, const struct object *o)
+{
+	const json_t *service = object_json(o);
+	struct build b = {.services = s, .node = s->node, .entry = e};
+	size_t i;
+	json_t *port;
+
+	e->there = true;
+	add_dns(&b, service);
+	if (!streq(json_str(service, "spec.type", ""), "ExternalName"))
+		json_array_foreach(json_at(service, "spec.ports"), i, port)
+			add_port(&b, service, port);
+	set_ingress(&b, o);
+	e->frontends = b.frontends;
+	e->n_frontends = b.n_frontends;
+	e->keep = b.keep;
+}
+
+/* Brings one entry up to date; false: it is about nothing any more. */
+static bool entry_refresh(struct services *s, struct entry *e, const char *key)
+{
+	const char *slash = strchr(key, '/');
+	auto_free char *ns = xstrndup(key, (size_t)(slash - key));
+	const struct object *o = store_get(s->node->store, &kind_service, ns, slash + 1);
+
+	e->dirty = false;
+	entry_clear(e);
+	if (o)
+		entry_make(s, e, o);
+	return o || e->slices.n;
+}
+
+static void refresh_all(struct services *s)
+{
+	const char *key;
+	void *value;
+	size_t i = 0;
+
+	while (map_next(&s->entries, &i, &key, &value)) {
+		struct entry *e = value;
+
+		if (e->dirty && !entry_refresh(s, e, key)) {
+			map_del(&s->entries, key);
+			entry_free(e);
+		}
+	}
+}
+
+static void all_dirty(struct services *s)
+{
+	void *value;
+	size_t i = 0;
+
+	while (map_next(&s->entries, &i, NULL, &value))
+		((struct entry *)value)->dirty = true;
+}
+
 /* ---- the whole ---------------------------------------------------------------------------- */
 
-static void build_all(struct build *b)
+static void read_hosts(struct services *s)
 {
-	struct store_iter it = store_iter(b->node->store, &kind_service, NULL);
-	const struct object *o;
+	struct network *net = s->node->parts.network;
+	struct in_addr hosts[MAX_HOST_ADDRESSES];
+	size_t n = network_host_addresses(net, hosts, MAX_HOST_ADDRESSES);
 
-	while ((o = store_next(&it))) {
-		const json_t *service = object_json(o);
-		bool external = streq(json_str(service, "spec.type", ""), "ExternalName");
-		size_t i;
-		json_t *port;
-		add_dns(b, service);
-		if (!external)
-			json_array_foreach(json_at(service, "spec.ports"), i, port)
-				add_port(b, service, port);
-		set_ingress(b, o);
+	if (n == 0)
+		hosts[n++] = network_gateway(net);
+	if (n == s->n_hosts && !memcmp(hosts, s->hosts, n * sizeof(*hosts)))
+		return;
+	memcpy(s->hosts, hosts, n * sizeof(*hosts));
+	s->n_hosts = n;
+	all_dirty(s);
+}
+
+/* All entries' frontends and DNS records, as arrays. */
+static struct dns_service *assemble(struct services *s, struct build *b, size_t *ret_n)
+{
+	struct dns_service *dns = xcalloc(s->entries.n + 1, sizeof(*dns));
+	size_t i = 0, n = 0, n_dns = 0;
+	void *value;
+
+	while (map_next(&s->entries, &i, NULL, &value))
+		n += ((struct entry *)value)->n_frontends;
+	b->frontends = xcalloc(n + 1, sizeof(*b->frontends));
+	for (i = 0; map_next(&s->entries, &i, NULL, &value);) {
+		struct entry *e = value;
+
+		if (!e->there)
+			continue;
+		if (e->n_frontends)
+			memcpy(&b->frontends[b->n_frontends], e->frontends,
+			       e->n_frontends * sizeof(*e->frontends));
+		b->n_frontends += e->n_frontends;
+		dns[n_dns++] = e->dns;
 	}
-	add_host_ports(b);
-	add_api_endpoint(b);
+	*ret_n = n_dns;
+	return dns;
 }
 
 static void update(void *arg)
 {
 	struct services *s = arg;
 	struct node *n = s->node;
-	struct build b = {.node = n};
+	struct build b = {.services = s, .node = n};
+	auto_free struct dns_service *dns = NULL;
+	size_t n_dns;
 
-	b.n_hosts = network_host_addresses(n->parts.network, b.hosts, MAX_HOST_ADDRESSES);
-	if (b.n_hosts == 0)
-		b.hosts[b.n_hosts++] = network_gateway(n->parts.network);
-	build_all(&b);
+	read_hosts(s);
+	refresh_all(s);
+	dns = assemble(s, &b, &n_dns);
+	add_host_ports(&b);
+	add_api_endpoint(&b);
 	proxy_set(n->parts.proxy, b.frontends, b.n_frontends);
-	dns_set(n->parts.dns, b.dns, b.n_dns);
+	dns_set(n->parts.dns, dns, n_dns);
 	free(b.frontends);
-	free(b.dns);
 	strv_done(&b.keep);
 }
 
@@ -418,15 +534,94 @@ void services_dirty(struct services *s)
 		timer_arm(s->timer, SETTLE_US);
 }
 
-static bool on_change(void *arg, const struct store_event *ev UNUSED)
+/* ---- what changes --------------------------------------------------------------------------- */
+
+static bool on_service(void *arg, const struct store_event *ev)
 {
-	services_dirty(arg);
+	struct services *s = arg;
+
+	entry_of(s, ev->obj->ns, ev->obj->name)->dirty = true;
+	services_dirty(s);
 	return true;
+}
+
+static void slice_leaves(struct services *s, const char *slice)
+{
+	auto_free char *owner = map_del(&s->owners, slice);
+	struct entry *e = owner ? map_get(&s->entries, owner) : NULL;
+	const char *name = strchr(slice, '/') + 1;
+
+	if (!e)
+		return;
+	e->dirty = true;
+	for (size_t i = 0; i < e->slices.n; i++)
+		if (streq(e->slices.v[i], name)) {
+			free(e->slices.v[i]);
+			e->slices.v[i] = e->slices.v[--e->slices.n];
+			e->slices.v[e->slices.n] = NULL; /* strv's own end */
+			return;
+		}
+}
+
+/* A slice belongs to the Service that its label names, which may change. */
+static void slice_seen(struct services *s, const struct object *o, bool gone)
+{
+	const char *service = meta_label(object_json(o), "kubernetes.io/service-name");
+	auto_free char *slice = xasprintf("%s/%s", o->ns, o->name);
+	auto_free char *now = service && !gone ? xasprintf("%s/%s", o->ns, service) : NULL;
+	const char *before = map_get(&s->owners, slice);
+	bool stays = before && now && streq(before, now);
+
+	if (before && !stays)
+		slice_leaves(s, slice);
+	if (!now)
+		return;
+	struct entry *e = entry_of(s, o->ns, service);
+	e->dirty = true;
+	if (stays)
+		return;
+	strv_add(&e->slices, o->name);
+	map_put(&s->owners, slice, steal_ptr(now));
+}
+
+static bool on_slice(void *arg, const struct store_event *ev)
+{
+	struct services *s = arg;
+
+	slice_seen(s, ev->obj, ev->type == STORE_DELETED);
+	services_dirty(s);
+	return true;
+}
+
+static void forget(struct services *s)
+{
+	size_t i = 0;
+	void *value;
+
+	while (map_next(&s->entries, &i, NULL, &value))
+		entry_free(value);
+	for (i = 0; map_next(&s->owners, &i, NULL, &value);)
+		free(value);
+	map_done(&s->entries);
+	map_done(&s->owners);
+}
+
+static void read_all(struct services *s)
+{
+	struct store_iter services = store_iter(s->node->store, &kind_service, NULL);
+	struct store_iter slices = store_iter(s->node->store, &kind_endpointslice, NULL);
+	const struct object *o;
+
+	forget(s);
+	while ((o = store_next(&services)))
+		entry_of(s, o->ns, o->name)->dirty = true;
+	while ((o = store_next(&slices)))
+		slice_seen(s, o, false);
 }
 
 static int watch(struct services *s, struct err *err);
 
-/* Fell behind the history: every update reads everything, so a new watch is all it takes. */
+/* Fell behind the history: all is read anew. */
 static void on_lost(void *arg)
 {
 	auto_err err = {0};
@@ -442,8 +637,9 @@ static int watch(struct services *s, struct err *err)
 
 	store_watch_free(s->services);
 	store_watch_free(s->slices);
-	s->services = store_watch_new(store, &kind_service, rev, on_change, on_lost, s, err);
-	s->slices = store_watch_new(store, &kind_endpointslice, rev, on_change, on_lost, s, err);
+	read_all(s);
+	s->services = store_watch_new(store, &kind_service, rev, on_service, on_lost, s, err);
+	s->slices = store_watch_new(store, &kind_endpointslice, rev, on_slice, on_lost, s, err);
 	services_dirty(s);
 	return s->services && s->slices ? 0 : -EINVAL;
 }
@@ -478,6 +674,7 @@ void services_stop(struct services *s)
 	store_watch_free(s->services);
 	store_watch_free(s->slices);
 	timer_free(s->timer);
+	forget(s);
 	free_trouble(s);
 	loop_free_later(s->node->loop, free, s);
 }
