@@ -72,6 +72,7 @@ struct message {
 	const struct field *fields;
 	uint16_t n_fields;
 	const char *doc;
+	bool open;		    /* members that are not listed may be anything */
 	struct custom_kind *custom; /* the root of a custom kind: fields come by message_field() */
 };
 /* Looks through inline messages too. NULL when the type has no such field. */

@@ -87,7 +87,7 @@ static json_t *merge_value(const struct field *f, const json_t *live, const json
 {
 	if (!live || field_is_atomic(f) || json_typeof(live) != json_typeof(applied))
 		return shared(applied);
-	if (json_is_array(applied))
+	if (json_is_array(applied) && (f->list == LIST_MAP || f->list == LIST_SET))
 		return merge_items(f, live, applied);
 	if (!json_is_object(applied))
 		return shared(applied);

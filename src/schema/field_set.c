@@ -409,6 +409,14 @@ static struct delta compare_value(const struct field *f, const json_t *old, cons
 			d.set = json_object();
 		return d;
 	}
+	if (json_is_array(old ? old : now) && f->list != LIST_MAP && f->list != LIST_SET) {
+		/* an atomic list where nothing says so, as in what has no schema */
+		if (!now)
+			d.gone = json_object();
+		else if (!old || !json_equal(old, now))
+			d.set = json_object();
+		return d;
+	}
 	if (json_is_array(old ? old : now)) {
 		d = compare_items(f, old, now);
 	} else if (f->list == LIST_STRING_MAP) {

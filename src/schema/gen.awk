@@ -345,7 +345,7 @@ END {
 	for (i = 1; i <= n_messages; i++) {
 		m = by_name[order[i]]
 		print "\t{" quote(order[i]) ", &fields[" field_start[m] "], " n_fields[m] ", " \
-			quote(message_doc[m]) ", NULL},"
+			quote(message_doc[m]) ", false, NULL},"
 	}
 	print "};\nconst size_t n_schema_messages = " n_messages ";\n"
 	print "const struct schema_package schema_packages[] = {"

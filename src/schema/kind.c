@@ -6,6 +6,14 @@
 
 #include <strings.h>
 
+/* What nobody has described: maps are merged, everything else is replaced. */
+static const struct message anything = {.name = "", .open = true};
+static const struct field any_field = {.name = "*",
+				       .type = FIELD_OBJECT,
+				       .list = LIST_STRING_MAP,
+				       .flags = FIELD_POINTER,
+				       .message = &anything};
+
 const struct field *message_field(const struct message *m, const char *name)
 {
 	size_t lo = 0, hi;
@@ -32,7 +40,7 @@ const struct field *message_field(const struct message *m, const char *name)
 		else
 			lo = mid + 1;
 	}
-	return NULL;
+	return m->open ? &any_field : NULL;
 }
 
 const struct message *message_find(const char *name)

@@ -283,6 +283,41 @@ def patches(c):
     equal(made(c, "GET", WIDGETS)["items"], [], "deletecollection")
 
 
+def test_fields_that_nobody_knows(c):
+    define(c, widgets())
+    text = """apiVersion: example.com/v1
+kind: Widget
+metadata:
+  name: u
+  unknownMeta: 1
+spec:
+  size: 1
+  free:
+    foo: 1
+    foo: 2
+  template:
+    apiVersion: v1
+    kind: X
+    metadata: {name: z, unknownSub: 3}
+"""
+    strict = WIDGETS + "?fieldValidation=Strict"
+    refused(c, "POST", strict, text, 400, 'line 10: key "foo" already set in map', kind="application/yaml")
+    path = WIDGETS + "/u?fieldManager=a&fieldValidation="
+    refused(c, "PATCH", path + "Strict", text, 400, 'line 10: key "foo" already set in map', kind=APPLY)
+    refused(c, "PATCH", path + "Ignore", text, 500, ".metadata.unknownMeta: field not declared in schema",
+            ".spec.template.metadata.unknownSub: field not declared in schema", kind=APPLY)
+    text = text.replace("    foo: 2\n", "")
+    refused(c, "POST", strict, text, 400, 'unknown field "metadata.unknownMeta"',
+            'unknown field "spec.template.metadata.unknownSub"', kind="application/yaml")
+    obj = made(c, "POST", WIDGETS + "?fieldValidation=Ignore", text, kind="application/yaml")
+    equal(obj["spec"]["template"]["metadata"], {"name": "z"}, "metadata inside an object")
+    # what has no schema is owned by its parts
+    for manager, free in (("a", {"x": {"one": 1, "two": 2}}), ("b", {"x": {"three": 3}}), ("a", {"x": {"one": 1}})):
+        obj = made(c, "PATCH", WIDGETS + "/s?fieldManager=" + manager, widget("s", free=free), APPLY)
+    equal(obj["spec"]["free"], {"x": {"one": 1, "three": 3}}, "merged")
+    remove(c, "widgets.example.com")
+
+
 def test_a_definition_changes(c):
     define(c, widgets())
     made(c, "POST", WIDGETS, widget("a", labels={"x": "y"}))

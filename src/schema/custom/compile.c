@@ -129,13 +129,14 @@ void tree_free(struct tree *t)
 
 struct compiler {
 	struct tree *tree;
-	struct custom_kind *of;
 	int depth;
 };
 
 static const struct node *node_new(struct compiler *c, const json_t *schema);
 
-static const struct node anything = {.flags = NODE_PRESERVE | NODE_NULLABLE};
+static const struct properties no_properties = {.message = {.name = "", .open = true}};
+static const struct node anything = {.properties = &no_properties,
+				     .flags = NODE_PRESERVE | NODE_NULLABLE};
 
 static enum node_type type_of(const json_t *schema)
 {
@@ -408,7 +409,7 @@ static bool is_meta(const char *name)
 }
 
 static const struct properties *properties_of(struct compiler *c, const json_t *schema,
-					      bool resource)
+					      bool resource, bool open)
 {
 	const json_t *list = get(schema, "properties");
 	size_t n;
@@ -417,7 +418,7 @@ static const struct properties *properties_of(struct compiler *c, const json_t *
 	struct field *fields;
 
 	if (n == 0 || n > UINT16_MAX)
-		return NULL;
+		return open ? &no_properties : NULL;
 	p = take(c->tree, sizeof(*p));
 	fields = take(c->tree, n * sizeof(*fields));
 	p->children = take(c->tree, n * sizeof(*p->children));
@@ -430,7 +431,7 @@ static const struct properties *properties_of(struct compiler *c, const json_t *
 						      : field_of(c, name, p->children[i]);
 	}
 	p->message = (struct message){
-		.name = c->of ? c->of->name : "", .fields = fields, .n_fields = (uint16_t)n};
+		.name = "", .fields = fields, .n_fields = (uint16_t)n, .open = open};
 	return p;
 }
 
@@ -447,7 +448,8 @@ static const struct node *node_make(struct compiler *c, const json_t *schema, bo
 	if (json_is_object(item))
 		n->item = node_new(c, item);
 	n->rules = rules_of(c, schema);
-	n->properties = properties_of(c, schema, root || (n->flags & NODE_EMBEDDED));
+	n->properties = properties_of(c, schema, root || (n->flags & NODE_EMBEDDED),
+				      n->flags & NODE_PRESERVE);
 	return n;
 }
 
@@ -463,13 +465,13 @@ static const struct node *node_new(struct compiler *c, const json_t *schema)
 	return n;
 }
 
-struct tree *tree_compile(const json_t *schema, struct custom_kind *of)
+struct tree *tree_compile(const json_t *schema, bool resource)
 {
 	struct tree *t = xnew(struct tree);
-	struct compiler c = {.tree = t, .of = of};
+	struct compiler c = {.tree = t};
 
 	t->values = json_array();
-	t->root = json_is_object(schema) ? node_make(&c, schema, of != NULL) : &anything;
+	t->root = json_is_object(schema) ? node_make(&c, schema, resource) : &anything;
 	return t;
 }
 
@@ -485,8 +487,9 @@ const struct node *custom_root(struct custom_kind *k)
 	if (!schema) /* without a schema everything is kept */
 		schema = json_pack("{s:s, s:b}", "type", "object",
 				   "x-kubernetes-preserve-unknown-fields", 1);
-	k->tree = tree_compile(schema, k);
+	k->tree = tree_compile(schema, true);
 	if (k->tree->root->properties) {
+		k->root.open = k->tree->root->properties->message.open;
 		k->root.fields = k->tree->root->properties->message.fields;
 		k->root.n_fields = k->tree->root->properties->message.n_fields;
 	}

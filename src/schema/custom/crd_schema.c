@@ -216,7 +216,7 @@ static void check_default(struct check *c, const json_t *s)
 
 	if (!dflt)
 		return;
-	tree = tree_compile(s, NULL);
+	tree = tree_compile(s, false);
 	pruned = json_deep_copy(dflt);
 	node_prune(tree->root, pruned, false, NULL);
 	node_default(tree->root, pruned);

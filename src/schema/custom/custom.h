@@ -93,7 +93,7 @@ struct tree {
 	json_t *values; /* keeps default and enum values */
 	size_t bytes;
 };
-struct tree *tree_compile(const json_t *schema, struct custom_kind *of);
+struct tree *tree_compile(const json_t *schema, bool resource);
 void tree_free(struct tree *t);
 /* The child of that name, or NULL. */
 const struct node *node_child(const struct node *n, const char *name);

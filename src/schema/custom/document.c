@@ -10,7 +10,8 @@
 
 static json_t *meta_ref(bool v3)
 {
-	const char *doc = "Name, labels and the rest that every object has.";
+	const char *doc = "Standard object's metadata: name, labels and the rest that every "
+			  "object has.";
 
 	if (v3)
 		return json_pack("{s:s, s:[{s:s}]}", "description", doc, "allOf", "$ref",
@@ -25,8 +26,9 @@ static void add_meta(json_t *schema, bool v3)
 
 	json_object_set_new(all, "apiVersion",
 			    json_pack("{s:s, s:s}", "description",
-				      "Version of the API this object is written in.", "type",
-				      "string"));
+				      "APIVersion defines in which version of the API this object "
+				      "is written.",
+				      "type", "string"));
 	json_object_set_new(all, "kind",
 			    json_pack("{s:s, s:s}", "description", "What kind of object this is.",
 				      "type", "string"));
@@ -85,15 +87,16 @@ static void adapt(json_t *s, bool v3, int depth)
 
 char *custom_document(const struct kind *k, bool v3)
 {
-	json_auto_t *source = custom_schema(k->custom), *schema = json_deep_copy(source);
+	json_auto_t *schema = custom_schema(k->custom);
 	char *text;
 
-	if (!schema)
-		schema = json_pack("{s:s, s:b}", "type", "object",
-				   "x-kubernetes-preserve-unknown-fields", 1);
-	adapt(schema, v3, 0);
-	if (v3 || !is_true(schema, "x-kubernetes-preserve-unknown-fields"))
+	if (!schema || (!v3 && is_true(schema, "x-kubernetes-preserve-unknown-fields"))) {
+		json_decref(schema);
+		schema = json_pack("{s:s}", "type", "object"); /* kubectl then refuses nothing */
+	} else {
+		adapt(schema, v3, 0);
 		add_meta(schema, v3);
+	}
 	json_object_set_new(schema, "x-kubernetes-group-version-kind",
 			    json_pack("[{s:s, s:s, s:s}]", "group", k->group, "version", k->version,
 				      "kind", k->kind));

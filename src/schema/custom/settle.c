@@ -42,6 +42,19 @@ static bool is_meta(const char *key)
 	return streq(key, "apiVersion") || streq(key, "kind") || streq(key, "metadata");
 }
 
+/* The metadata of an object inside the object is that of any object, too. */
+static void prune_metadata(struct pruning *p, json_t *meta)
+{
+	auto_strv unknown = {0};
+	auto_err err = {0};
+
+	if (schema_check(message_find(OBJECT_META), NULL, meta, FIELDS_WARN, &unknown, &err) < 0)
+		return; /* validation says what it is to be */
+	for (size_t i = 0; p->found && i < unknown.n; i++)
+		strv_addf(p->found, "unknown field \"%s%smetadata.%s", p->path.len ? p->path.s : "",
+			  p->path.len ? "." : "", unknown.v[i] + strcspn(unknown.v[i], "\"") + 1);
+}
+
 static void prune_object(struct pruning *p, const struct node *n, json_t *v, bool root)
 {
 	const char *key;
@@ -52,8 +65,11 @@ static void prune_object(struct pruning *p, const struct node *n, json_t *v, boo
 	{
 		const struct node *child = node_child(n, key);
 
-		if (root && is_meta(key))
+		if (root && is_meta(key)) {
+			if (p->path.len && streq(key, "metadata") && json_is_object(member))
+				prune_metadata(p, member);
 			continue;
+		}
 		if (child)
 			prune_member(p, child, key, member);
 		else if (n && (n->flags & NODE_ADDITIONAL))
@@ -188,7 +204,7 @@ int custom_decode(struct custom_kind *k, const char *what, json_t *obj, struct s
 	if (rc == 0 && json_is_null(meta))
 		json_object_del(obj, "metadata");
 	else if (rc == 0 && meta)
-		rc = schema_check(message_find(OBJECT_META), what, meta, FIELDS_WARN, &unknown,
+		rc = schema_check(message_find(OBJECT_META), NULL, meta, FIELDS_WARN, &unknown,
 				  err);
 	if (rc < 0)
 		return rc;
