@@ -108,7 +108,7 @@ static int patch_object(struct cli *c, const struct manifest *m, const json_t *m
 	text = json_text(patch, &len);
 	const struct query q = {.method = "PATCH",
 				.path = path,
-				.type = TYPE_STRATEGIC,
+				.type = m->kind->custom ? TYPE_MERGE : TYPE_STRATEGIC,
 				.body = text,
 				.body_len = len};
 	if (client_call(c, &q, &r) < 0)

@@ -82,7 +82,7 @@ static int find_targets(struct cli *c, struct targets *t)
 				   meta_name(m.v[i].obj));
 		return bad;
 	}
-	if (refs_parse(&c->args, &refs))
+	if (refs_parse(c, &c->args, &refs))
 		return 1;
 	if (!refs.n)
 		return cli_error("You must provide one or more resources by argument or filename.");

@@ -216,7 +216,7 @@ int cmd_describe(struct cli *c)
 	size_t n = 0;
 	int bad = 0;
 
-	if (refs_parse(&c->args, &refs))
+	if (refs_parse(c, &c->args, &refs))
 		return 1;
 	if (!refs.n)
 		return cli_error(

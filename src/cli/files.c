@@ -57,6 +57,10 @@ static int add_object(struct cli *c, struct manifests *m, json_t *obj, const cha
 				 : *version ? "kind not set"
 					    : "[apiVersion not set, kind not set]");
 	k = kind_by_name(version, kind);
+	if (!k) {
+		kinds_learn(c);
+		k = kind_by_name(version, kind);
+	}
 	if (!k)
 		return cli_error(
 			"resource mapping not found for name: \"%s\" namespace: \"%s\" "

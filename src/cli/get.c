@@ -261,7 +261,7 @@ int cmd_get(struct cli *c)
 	if (c->o.raw)
 		return c->args.n ? cli_error("arguments may not be passed when --raw is specified")
 				 : get_raw(c);
-	if (refs_parse(&c->args, &refs))
+	if (refs_parse(c, &c->args, &refs))
 		return 1;
 	if (!refs.n)
 		return cli_error("You must specify the type of resource to get. For example: "

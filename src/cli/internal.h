@@ -141,7 +141,9 @@ struct refs {
 void refs_done(struct refs *r);
 #define auto_refs __attribute__((cleanup(refs_done))) struct refs
 /* "pods web-1", "pods,svc", "pod/a svc/b". Prints what is wrong. 0 or 1. */
-int refs_parse(const struct strv *args, struct refs *r) MUST_CHECK;
+int refs_parse(struct cli *c, const struct strv *args, struct refs *r) MUST_CHECK;
+/* Learns the custom kinds of the server, so that kind_by_word() and its like find them. */
+void kinds_learn(struct cli *c);
 /* /api/v1/namespaces/NS/pods[/NAME]; ns NULL or "": all namespaces. New string. */
 char *kind_path(const struct kind *k, const char *ns, const char *name);
 /* Same with the query "?a=b&c=d" made of name, value pairs up to NULL; NULL values are left out. */

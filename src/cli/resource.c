@@ -19,17 +19,53 @@ static void add_ref(struct refs *r, const struct kind *k, const char *name)
 	r->v[r->n++] = (struct ref){.kind = k, .name = xstrdup_null(name)};
 }
 
-static const struct kind *find_kind(const char *word)
+#define DEFINITIONS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+/* Asks the server for the kinds that it was taught; once. Without an answer there are none. */
+void kinds_learn(struct cli *c)
+{
+	static bool asked;
+	int exit_code;
+	json_t *crd;
+	size_t i;
+
+	if (asked)
+		return;
+	asked = true;
+	json_auto_t *list = client_get(c, DEFINITIONS, true, &exit_code);
+
+	json_array_foreach(json_object_get(list, "items"), i, crd)
+	{
+		auto_err err = {0};
+
+		if (custom_put(crd, NULL, &err) < 0)
+			log_debug("%s: %s", meta_name(crd), err_message(&err));
+	}
+}
+
+static const struct kind *find_kind(struct cli *c, const char *word)
 {
 	const struct kind *k = kind_by_word(word);
 
+	if (!k) {
+		kinds_learn(c);
+		k = kind_by_word(word);
+	}
 	if (!k)
 		cli_error("the server doesn't have a resource type \"%s\"", word);
 	return k;
 }
 
+static bool has_category(const struct kind *k, const char *category)
+{
+	auto_strv list = {0};
+
+	strv_split(&list, k->categories ? k->categories : "", ',');
+	return strv_has(&list, category);
+}
+
 /* "all" stands for the kinds of that category. Returns 0 or 1. */
-static int add_kinds(struct refs *r, const char *words, const struct strv *names)
+static int add_kinds(struct cli *c, struct refs *r, const char *words, const struct strv *names)
 {
 	auto_strv list = {0};
 
@@ -38,14 +74,13 @@ static int add_kinds(struct refs *r, const char *words, const struct strv *names
 		const struct kind *k;
 
 		if (streq(list.v[i], "all") && !names->n) {
-			for (size_t n = 0; n < n_schema_kinds; n++) {
-				if (!schema_kinds[n]->storage &&
-				    str_eq(schema_kinds[n]->categories, "all"))
-					add_ref(r, schema_kinds[n], NULL);
-			}
+			kinds_learn(c);
+			for (size_t n = 0; (k = kind_next(&n));)
+				if (!k->storage && has_category(k, "all"))
+					add_ref(r, k, NULL);
 			continue;
 		}
-		k = find_kind(list.v[i]);
+		k = find_kind(c, list.v[i]);
 		if (!k)
 			return 1;
 		for (size_t n = 0; n < names->n; n++)
@@ -57,7 +92,7 @@ static int add_kinds(struct refs *r, const char *words, const struct strv *names
 }
 
 /* KIND/NAME ... */
-static int add_pairs(struct refs *r, const struct strv *args)
+static int add_pairs(struct cli *c, struct refs *r, const struct strv *args)
 {
 	for (size_t i = 0; i < args->n; i++) {
 		const char *slash = strchr(args->v[i], '/');
@@ -71,7 +106,7 @@ static int add_pairs(struct refs *r, const struct strv *args)
 				"(e.g. 'coracle get resource/<resource_name>' instead of "
 				"'coracle get resource resource/<resource_name>'");
 		word = xstrndup(args->v[i], (size_t)(slash - args->v[i]));
-		k = find_kind(word);
+		k = find_kind(c, word);
 		if (!k)
 			return 1;
 		add_ref(r, k, slash + 1);
@@ -80,7 +115,7 @@ static int add_pairs(struct refs *r, const struct strv *args)
 	return 0;
 }
 
-int refs_parse(const struct strv *args, struct refs *r)
+int refs_parse(struct cli *c, const struct strv *args, struct refs *r)
 {
 	struct strv names = {0};
 
@@ -88,10 +123,10 @@ int refs_parse(const struct strv *args, struct refs *r)
 		return 0;
 	for (size_t i = 0; i < args->n; i++) {
 		if (strchr(args->v[i], '/'))
-			return add_pairs(r, args);
+			return add_pairs(c, r, args);
 	}
 	names = (struct strv){.v = args->v + 1, .n = args->n - 1};
-	return add_kinds(r, args->v[0], &names);
+	return add_kinds(c, r, args->v[0], &names);
 }
 
 char *url_encode(const char *s)
@@ -197,7 +232,7 @@ json_t *pod_for(struct cli *c, const char *word, int *exit_code)
 	*exit_code = 1;
 	if (slash) {
 		auto_free char *kind = xstrndup(word, (size_t)(slash - word));
-		k = find_kind(kind);
+		k = find_kind(c, kind);
 		if (!k)
 			return NULL;
 		name = slash + 1;

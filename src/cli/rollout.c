@@ -7,7 +7,7 @@
 /* The objects named on the command line, of kinds that have the subresource (NULL: Deployments). */
 static int parse_targets(struct cli *c, const char *sub, struct refs *refs)
 {
-	if (refs_parse(&c->args, refs))
+	if (refs_parse(c, &c->args, refs))
 		return 1;
 	if (!refs->n || !refs->v[0].name)
 		return cli_error("required resource not specified");

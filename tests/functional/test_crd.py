@@ -477,6 +477,23 @@ def kubectl_objects(c):
     contains(c.kubectl("describe", "wd", "kube").stdout, "Kind:         Widget", "describe")
 
 
+def test_coracle(c):
+    define(c, widgets())
+    contains(c.coracle("apply", "-f", "-", stdin=json.dumps(widget("own", tags=["x"], labels={"a": "b"}))).stdout,
+             "widget.example.com/own created", "apply")
+    contains(c.coracle("apply", "-f", "-", stdin=json.dumps(widget("own", tags=["x"], labels={"a": "b"}))).stdout,
+             "unchanged", "apply")
+    c.coracle("apply", "-f", "-", stdin=json.dumps(widget("own", tags=["y"], labels={"c": "d"})))
+    obj = json.loads(c.coracle("get", "wd", "own", "-o", "json").stdout)
+    equal((obj["spec"]["tags"], obj["spec"]["labels"]), (["y"], {"c": "d"}), "applied")
+    equal(c.coracle("get", "widgets").stdout.split()[:4], ["NAME", "SIZE", "READY", "AGE"], "columns")
+    contains(c.coracle("get", "all").stdout, "widget.example.com/own", "category")
+    contains(c.coracle("describe", "wd/own").stdout, "own", "describe")
+    contains(c.coracle("delete", "wd", "own").stdout, 'widget.example.com "own" deleted', "delete")
+    contains(c.coracle("get", "nonsense", check=False).stderr, "doesn't have a resource type", "unknown")
+    remove(c, "widgets.example.com")
+
+
 def test_a_bundle(c):
     before = made(c, "GET", CRDS)["items"]
     for path in kubectls():

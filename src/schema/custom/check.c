@@ -249,32 +249,44 @@ static void check_unique(struct run *r, const struct node *n, const json_t *v)
 	map_done(&seen);
 }
 
-/* The item of the old list that is the same one: by key in maps. */
-static const json_t *old_item(const struct node *n, const json_t *old, const json_t *item)
+/* The items of the old list of a map by their keys: the same ones can be compared. */
+static void index_items(const struct node *n, const json_t *old, struct map *ret)
 {
-	auto_free char *key = NULL;
 	json_t *was;
 	size_t i;
 
-	if (!(n->flags & NODE_LIST_MAP) || json_array_size(old) > 1000)
-		return NULL;
-	key = identity(n, item);
+	if (!(n->flags & NODE_LIST_MAP))
+		return;
 	json_array_foreach(old, i, was)
 	{
-		auto_free char *other = identity(n, was);
+		auto_free char *key = identity(n, was);
 
-		if (streq(key, other))
-			return was;
+		map_put(ret, key, was);
 	}
-	return NULL;
+}
+
+static void check_items(struct run *r, const struct node *n, const json_t *v, const json_t *old)
+{
+	struct map before = {0};
+	size_t i, mark = r->path.len;
+	json_t *item;
+
+	index_items(n, old, &before);
+	json_array_foreach(v, i, item)
+	{
+		auto_free char *key = before.n ? identity(n, item) : NULL;
+
+		strbuf_addf(&r->path, "[%zu]", i);
+		check(r, n->item, item, key ? map_get(&before, key) : NULL);
+		path_cut(&r->path, mark);
+	}
+	map_done(&before);
 }
 
 static void check_array(struct run *r, const struct node *n, const json_t *v, const json_t *old)
 {
 	long long size = (long long)json_array_size(v);
 	const struct rules *rules = n->rules;
-	size_t i, mark = r->path.len;
-	json_t *item;
 
 	if (rules && rules->max_items >= 0 && size > rules->max_items)
 		complain(r, "FieldValueTooMany", "Too many: %lld: must have at most %lld items",
@@ -284,12 +296,8 @@ static void check_array(struct run *r, const struct node *n, const json_t *v, co
 
 		invalid(r, text, "should have at least %lld items", (long long)rules->min_items);
 	}
-	json_array_foreach(v, i, item)
-	{
-		strbuf_addf(&r->path, "[%zu]", i);
-		check(r, n->flags & NODE_ITEMS ? n->item : NULL, item, old_item(n, old, item));
-		path_cut(&r->path, mark);
-	}
+	if (n->flags & NODE_ITEMS)
+		check_items(r, n, v, old);
 	if (n->flags & (NODE_LIST_SET | NODE_LIST_MAP | NODE_UNIQUE))
 		check_unique(r, n, v);
 }

@@ -71,7 +71,6 @@ static void check_label(struct check *c, const char *field, const char *value)
 
 static void check_kind_word(struct check *c, const char *field, const char *value)
 {
-	auto_free char *lower = NULL;
 	json_auto_t *word = lower_word(value);
 	const char *bad = valid_dns1035_label(json_string_value(word));
 

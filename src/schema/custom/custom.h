@@ -145,7 +145,16 @@ static inline struct custom_kind *custom_of(const struct kind *k)
 const struct node *custom_root(struct custom_kind *k);
 /* openAPIV3Schema of the version, new reference; NULL: none. */
 json_t *custom_schema(const struct custom_kind *k);
-json_t *head_schema(const char *text, size_t len, const char *version);
+/* The same as text, borrowed for the moment; false: none. */
+bool custom_schema_text(const struct custom_kind *k, const char **text, size_t *len);
+bool head_schema_text(const char *text, size_t len, const char *version, const char **ret,
+		      size_t *ret_len);
+/* Walks the members of an object in compact JSON: *at starts at its "{". The key has its quotes. */
+struct text_member {
+	const char *key, *value;
+	size_t key_len, value_len;
+};
+bool text_next_member(const char **at, const char *end, struct text_member *ret);
 /* What never changes of a version; k->of is set. */
 void custom_init(struct custom_kind *k, const json_t *spec, const char *version, const char *word);
 /* Fills in what the definition says of the version; custom_forget() comes first. */

@@ -6,6 +6,7 @@
  */
 #include "custom.h"
 
+#define EMBEDDED "\"x-kubernetes-embedded-resource\":true"
 #define META "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 static json_t *meta_ref(bool v3)
@@ -85,11 +86,76 @@ static void adapt(json_t *s, bool v3, int depth)
 		add_meta(s, v3);
 }
 
+/* ---- OpenAPI v3 as text ------------------------------------------------------------------- */
+
+static void put_member(struct strbuf *b, const struct text_member *m)
+{
+	strbuf_addf(b, "%s%.*s:", b->s[b->len - 1] == '{' ? "" : ",", (int)m->key_len, m->key);
+	strbuf_add(b, m->value, m->value_len);
+}
+
+static bool key_is(const struct text_member *m, const char *key)
+{
+	return m->key_len == strlen(key) + 2 && memcmp(m->key + 1, key, strlen(key)) == 0;
+}
+
+/* The object's own properties behind those of every object. */
+static void put_properties(struct strbuf *b, const char *text, size_t len)
+{
+	static const char *const meta[] = {"apiVersion", "kind", "metadata"};
+	json_auto_t *holder = json_object();
+	const char *at = text, *end = text + len;
+	struct text_member m;
+
+	add_meta(holder, true);
+	auto_free char *all = json_dumps(json_object_get(holder, "properties"), JSON_COMPACT);
+
+	strbuf_addf(b, "%s\"properties\":", b->s[b->len - 1] == '{' ? "" : ",");
+	strbuf_add(b, all, strlen(all) - 1);
+	while (len && text_next_member(&at, end, &m)) {
+		bool known = false;
+
+		for (size_t i = 0; i < ARRAY_SIZE(meta); i++)
+			known |= key_is(&m, meta[i]);
+		if (!known)
+			put_member(b, &m);
+	}
+	strbuf_addc(b, '}');
+}
+
+/* Nothing is parsed: definitions may be megabytes. */
+static char *document_v3(const struct kind *k, const char *text, size_t len)
+{
+	const char *at = text, *end = text + len;
+	struct text_member m, properties = {0};
+	struct strbuf b = {0};
+
+	strbuf_addc(&b, '{');
+	while (text_next_member(&at, end, &m)) {
+		if (key_is(&m, "properties") && *m.value == '{')
+			properties = m;
+		else if (!key_is(&m, "properties"))
+			put_member(&b, &m);
+	}
+	put_properties(&b, properties.value, properties.value_len);
+	strbuf_addf(&b,
+		    ",\"x-kubernetes-group-version-kind\":[{\"group\":\"%s\",\"version\":\"%s\","
+		    "\"kind\":\"%s\"}]}",
+		    k->group, k->version, k->kind);
+	return strbuf_steal(&b);
+}
+
 char *custom_document(const struct kind *k, bool v3)
 {
-	json_auto_t *schema = custom_schema(k->custom);
+	json_auto_t *schema = NULL;
+	const char *source;
 	char *text;
+	size_t len;
 
+	if (v3 && custom_schema_text(k->custom, &source, &len) && *source == '{' &&
+	    !memmem(source, len, EMBEDDED, strlen(EMBEDDED)))
+		return document_v3(k, source, len);
+	schema = custom_schema(k->custom);
 	if (!schema || (!v3 && is_true(schema, "x-kubernetes-preserve-unknown-fields"))) {
 		json_decref(schema);
 		schema = json_pack("{s:s}", "type", "object"); /* kubectl then refuses nothing */

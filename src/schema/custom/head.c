@@ -129,7 +129,8 @@ static int schema_number(const json_t *head, const char *version)
 	return -1;
 }
 
-json_t *head_schema(const char *text, size_t len, const char *version)
+bool head_schema_text(const char *text, size_t len, const char *version, const char **ret,
+		      size_t *ret_len)
 {
 	json_auto_t *head = custom_head(text, len);
 	int number = schema_number(head, version);
@@ -137,8 +138,30 @@ json_t *head_schema(const char *text, size_t len, const char *version)
 	struct scan s = {.at = text, .end = text + len, .out = &out};
 
 	if (number < 0)
-		return NULL;
+		return false;
 	s.wanted = (size_t)number;
 	scan(&s);
-	return s.slice ? json_parse(s.slice, s.slice_len, NULL) : NULL;
+	*ret = s.slice;
+	*ret_len = s.slice_len;
+	return s.slice != NULL;
+}
+
+bool text_next_member(const char **at, const char *end, struct text_member *ret)
+{
+	const char *s = *at;
+
+	if (s < end && (*s == '{' || *s == ','))
+		s++;
+	if (s >= end || *s != '"')
+		return false;
+	ret->key = s;
+	s = skip_string(s, end);
+	ret->key_len = (size_t)(s - ret->key);
+	if (s >= end || *s != ':')
+		return false;
+	ret->value = ++s;
+	s = skip_value(s, end);
+	ret->value_len = (size_t)(s - ret->value);
+	*at = s;
+	return true;
 }

@@ -240,14 +240,21 @@ bool kind_is_ending(const struct kind *k)
 	return k->custom && k->custom->of->ending;
 }
 
+bool custom_schema_text(const struct custom_kind *k, const char **text, size_t *len)
+{
+	const char *crd;
+	size_t crd_len;
+
+	return source_fn && source_fn(source_arg, k->of->name, &crd, &crd_len) &&
+	       head_schema_text(crd, crd_len, k->version, text, len);
+}
+
 json_t *custom_schema(const struct custom_kind *k)
 {
 	const char *text;
 	size_t len;
 
-	if (!source_fn || !source_fn(source_arg, k->of->name, &text, &len))
-		return NULL;
-	return head_schema(text, len, k->version);
+	return custom_schema_text(k, &text, &len) ? json_parse(text, len, NULL) : NULL;
 }
 
 bool custom_name_taken(const char *crd, const char *group, const char *word, bool kinds)
