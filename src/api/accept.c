@@ -9,7 +9,7 @@
 
 /* One media range of an Accept header. */
 struct range {
-	char type[64], as[48], group[48], version[16];
+	char type[64], as[48], group[48], version[16], quality[8];
 };
 
 static void range_set(struct range *r, const char *key, size_t key_len, const char *value,
@@ -22,6 +22,7 @@ static void range_set(struct range *r, const char *key, size_t key_len, const ch
 		{"as", offsetof(struct range, as), sizeof(((struct range *)0)->as)},
 		{"g", offsetof(struct range, group), sizeof(((struct range *)0)->group)},
 		{"v", offsetof(struct range, version), sizeof(((struct range *)0)->version)},
+		{"q", offsetof(struct range, quality), sizeof(((struct range *)0)->quality)},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(params); i++)
@@ -88,30 +89,53 @@ static bool range_fits(const struct range *r, enum accept_for what, struct accep
 		if (streq(r->as, forms[i].as) && streq(r->group, forms[i].group) &&
 		    what == forms[i].what && version_known(forms[i].media, r->version)) {
 			ret->media = forms[i].media;
+			ret->of_list = streq(r->as, "PartialObjectMetadataList");
 			snprintf(ret->version, sizeof(ret->version), "%s", r->version);
 			return true;
 		}
 	return false;
 }
 
-struct accept accept_parse(const struct http_request *req, enum accept_for what)
+/* RFC 9110, 12.4.2, in thousandths. */
+static int quality(const struct range *r)
 {
-	struct accept ret = {.media = MEDIA_JSON};
+	double q = *r->quality ? strtod(r->quality, NULL) : 1;
+
+	return q >= 1 ? 1000 : q > 0 ? (int)(q * 1000) : 0;
+}
+
+/* The ranges of all headers, the most wanted first, those of equal quality in their order. */
+static unsigned ranges_parse(const struct http_request *req, struct range ranges[RANGES_MAX])
+{
 	auto_strv headers = {0};
-	unsigned ranges = 0;
+	unsigned n = 0;
 
 	http_headers(req, "Accept", &headers);
 	for (size_t i = 0; i < headers.n; i++) {
-		for (const char *s = headers.v[i]; *s && ranges < RANGES_MAX; ranges++) {
+		for (const char *s = headers.v[i]; *s && n < RANGES_MAX; n++) {
 			size_t len = strcspn(s, ",");
 			struct range r = range_parse(s, len);
+			unsigned at = n;
 
-			if (range_fits(&r, what, &ret))
-				return ret;
+			for (; at && quality(&ranges[at - 1]) < quality(&r); at--)
+				ranges[at] = ranges[at - 1];
+			ranges[at] = r;
 			s += len + (s[len] == ',');
 		}
 	}
-	ret.media = ranges ? MEDIA_NONE : MEDIA_JSON;
+	return n;
+}
+
+struct accept accept_parse(const struct http_request *req, enum accept_for what)
+{
+	struct accept ret = {.media = MEDIA_JSON};
+	struct range ranges[RANGES_MAX];
+	unsigned n = ranges_parse(req, ranges);
+
+	for (unsigned i = 0; i < n && quality(&ranges[i]); i++)
+		if (range_fits(&ranges[i], what, &ret))
+			return ret;
+	ret.media = n ? MEDIA_NONE : MEDIA_JSON;
 	return ret;
 }
 

@@ -91,11 +91,43 @@ static enum route_result find_route(struct call *c)
 	return found;
 }
 
+/* Streams and proxies answer in whatever form is asked for. */
+static bool is_negotiated(const struct call *c)
+{
+	static const char *const subs[] = {"status", "scale", "finalize"};
+	bool found = !c->target.sub;
+
+	for (size_t i = 0; !found && i < ARRAY_SIZE(subs); i++)
+		found = streq(c->target.sub, subs[i]);
+	return found;
+}
+
+/* Refuses what could not be answered before anything is done. */
+static int check_accept(const struct call *c, struct err *err)
+{
+	const struct kind *k = c->target.kind;
+	bool list = !c->target.name && !call_is_watch(c) && !streq(http_method(c->req), "POST");
+
+	if (!is_negotiated(c))
+		return 0;
+	if (c->accept.media == MEDIA_NONE)
+		return call_not_acceptable(err);
+	if (c->accept.media != MEDIA_PARTIAL || c->accept.of_list == list || call_is_watch(c))
+		return 0;
+	return err_set(err, ERR_NOT_ACCEPTABLE,
+		       list ? "you requested PartialObjectMetadata, but the requested object is a "
+			      "list (*%s.%s)"
+			    : "you requested PartialObjectMetadataList, but the requested object "
+			      "is not a list (*%s.%s)",
+		       k->version, list ? k->list_kind : k->kind);
+}
+
 static void on_request(void *arg, struct http_request *req)
 {
 	struct api *a = arg;
 	struct call *c = call_new(a, req);
 	enum route_result found;
+	auto_err err = {0};
 	bool object;
 
 	if (auth_user(a, req, &c->user) == AUTH_REFUSED) {
@@ -114,6 +146,10 @@ static void on_request(void *arg, struct http_request *req)
 	}
 	object = *c->route->path == '@';
 	c->accept = accept_parse(req, object ? ACCEPT_OBJECT : ACCEPT_PLAIN);
+	if (object && check_accept(c, &err) < 0) {
+		call_reply_err(c, &err);
+		return;
+	}
 	if (object)
 		schema_warnings(c->target.kind, NULL, &c->warnings);
 	if (object && streq(http_method(req), "GET"))

@@ -51,6 +51,7 @@ enum media {
 };
 struct accept {
 	enum media media;
+	bool of_list;	  /* PartialObjectMetadataList, not PartialObjectMetadata */
 	char version[16]; /* of Table, PartialObjectMetadata, APIGroupDiscoveryList */
 };
 enum accept_for { ACCEPT_PLAIN, ACCEPT_OBJECT, ACCEPT_DISCOVERY };
@@ -116,6 +117,7 @@ struct call {
 	char *selected; /* name that the field selector wants, or NULL */
 	struct accept accept;
 	struct strv warnings; /* Warning headers */
+	bool immutable;	      /* the answer may be kept: not "no-cache" */
 	char *manager;	      /* see call_manager() */
 	char *next_token;     /* Status.metadata.continue of an error answer, or NULL */
 	mono_t since;
@@ -218,6 +220,7 @@ void handle_groups(struct call *c);
 void handle_group(struct call *c);
 void handle_resources(struct call *c);
 void handle_openapi_v2(struct call *c);
+void handle_root(struct call *c);
 void handle_openapi_v3(struct call *c);
 void handle_openapi_v3_document(struct call *c);
 void handle_version(struct call *c);

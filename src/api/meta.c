@@ -9,12 +9,37 @@
 
 /* ---- discovery --------------------------------------------------------------------------- */
 
+static void refuse_media(struct call *c)
+{
+	auto_err err = {0};
+
+	call_not_acceptable(&err);
+	call_reply_err(c, &err);
+}
+
 static void reply_or_404(struct call *c, json_t *v)
 {
-	if (v)
-		call_reply_json(c, 200, v);
-	else
+	json_auto_t *owned = v;
+
+	if (!v)
 		call_reply_text(c, 404, "404 page not found\n");
+	else if (c->accept.media == MEDIA_NONE)
+		refuse_media(c);
+	else
+		call_reply_json(c, 200, steal_ptr(owned));
+}
+
+/* The client's If-None-Match saves sending what it has; true when it is answered so. */
+static bool reply_unchanged(struct call *c, const char *hash)
+{
+	const char *known = http_header(c->req, "If-None-Match");
+	auto_free char *tag = xasprintf("\"%s\"", hash);
+
+	http_respond_header(c->req, "ETag", tag);
+	if (!known || !streq(known, tag))
+		return false;
+	call_reply(c, 304, NULL, NULL, 0);
+	return true;
 }
 
 /* /api and /apis come in two forms; the aggregated one saves kubectl a request per group. */
@@ -26,7 +51,7 @@ static void reply_discovery(struct call *c, bool core)
 
 	if (accept.media != MEDIA_AGGREGATED) {
 		c->accept = accept;
-		call_reply_json(c, 200, core ? discovery_api_versions() : discovery_group_list());
+		reply_or_404(c, core ? discovery_api_versions() : discovery_group_list());
 		return;
 	}
 	json_auto_t *v = discovery_aggregated(accept.version, core);
@@ -34,9 +59,12 @@ static void reply_discovery(struct call *c, bool core)
 	type = xasprintf("application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList",
 			 accept.version);
 	http_respond_header(c->req, "Vary", "Accept");
-	char *text = json_text(v, &len);
+	auto_free char *text = json_text(v, &len);
+	char hash[65];
 
-	call_reply_take(c, 200, type, text, len);
+	sha256_hex(text, len, hash);
+	if (!reply_unchanged(c, hash))
+		call_reply_take(c, 200, type, steal_ptr(text), len);
 }
 
 void handle_api_versions(struct call *c)
@@ -81,25 +109,6 @@ void handle_resources(struct call *c)
 
 /* ---- OpenAPI ----------------------------------------------------------------------------- */
 
-/* A document with its ETag; the client's If-None-Match saves sending it again. */
-static void reply_document(struct call *c, char *text, size_t len, bool immutable)
-{
-	char hash[65], tag[80];
-	const char *known = http_header(c->req, "If-None-Match");
-
-	sha256_hex(text, len, hash);
-	snprintf(tag, sizeof(tag), "\"%s\"", hash);
-	http_respond_header(c->req, "ETag", tag);
-	if (immutable)
-		http_respond_header(c->req, "Cache-Control", "public, immutable");
-	if (known && streq(known, tag)) {
-		free(text);
-		call_reply(c, 304, NULL, NULL, 0);
-		return;
-	}
-	call_reply_take(c, 200, NULL, text, len);
-}
-
 void handle_openapi_v2(struct call *c)
 {
 	const char *accept = http_header(c->req, "Accept");
@@ -112,9 +121,12 @@ void handle_openapi_v2(struct call *c)
 		call_reply(c, 200, OPENAPI_V2_PROTOBUF, doc, len);
 		return;
 	}
-	char *text = openapi_v2_document(&len);
+	auto_free char *text = openapi_v2_document(&len);
+	char hash[65];
 
-	reply_document(c, text, len, false);
+	sha256_hex(text, len, hash);
+	if (!reply_unchanged(c, hash))
+		call_reply_take(c, 200, NULL, steal_ptr(text), len);
 }
 
 void handle_openapi_v3(struct call *c)
@@ -122,16 +134,64 @@ void handle_openapi_v3(struct call *c)
 	call_reply_json(c, 200, openapi_v3_index());
 }
 
+/* Upstream's rules: asked for with its hash the document may be kept for ever; with another's, the
+ * client is sent to the present one. */
 void handle_openapi_v3_document(struct call *c)
 {
 	auto_free char *hash = http_param(c->req, "hash");
-	size_t len;
-	char *text = openapi_v3_document(http_path(c->req) + strlen("/openapi/v3/"), &len);
+	auto_free char *path = xstrdup(http_path(c->req) + strlen("/openapi/v3/"));
+	json_auto_t *index = openapi_v3_index();
+	size_t len = strlen(path);
 
-	if (text)
-		reply_document(c, text, len, !str_empty(hash));
-	else
+	if (len && path[len - 1] == '/')
+		path[len - 1] = '\0';
+	/* Not by json_at(): the keys have dots. */
+	const json_t *entry = json_object_get(json_object_get(index, "paths"), path);
+	const char *url = json_str(entry, "serverRelativeURL", NULL);
+	const char *now = url ? strstr(url, "hash=") : NULL;
+
+	if (!now) {
 		call_reply_text(c, 404, "404 page not found\n");
+		return;
+	}
+	now += strlen("hash=");
+	if (!str_empty(hash) && !streq(hash, now)) {
+		http_respond_header(c->req, "Location", url);
+		call_reply_text(c, 301, "Moved Permanently\n");
+		return;
+	}
+	c->immutable = !str_empty(hash);
+	http_respond_header(c->req, "Vary", "Accept");
+	if (reply_unchanged(c, now))
+		return;
+	char *text = openapi_v3_document(path, &len);
+
+	call_reply_take(c, 200, NULL, text ? text : xstrdup("{}"), text ? len : 2);
+}
+
+/* GET /: what there is. */
+void handle_root(struct call *c)
+{
+	static const char *const fixed[] = {"/healthz",	   "/livez",  "/metrics", "/openapi/v2",
+					    "/openapi/v3", "/readyz", "/version"};
+	json_auto_t *groups = discovery_group_list();
+	json_t *v = json_object(), *paths = json_arr(v, "paths"), *group, *version;
+	size_t i, k;
+
+	json_array_append_new(paths, json_string("/api"));
+	json_array_append_new(paths, json_string("/api/v1"));
+	json_array_append_new(paths, json_string("/apis"));
+	json_array_foreach(json_object_get(groups, "groups"), i, group)
+	{
+		json_array_append_new(paths, json_sprintf("/apis/%s", json_str(group, "name", "")));
+		json_array_foreach(json_object_get(group, "versions"), k, version)
+			json_array_append_new(
+				paths,
+				json_sprintf("/apis/%s", json_str(version, "groupVersion", "")));
+	}
+	for (i = 0; i < ARRAY_SIZE(fixed); i++)
+		json_array_append_new(paths, json_string(fixed[i]));
+	call_reply_json(c, 200, v);
 }
 
 /* ---- version ----------------------------------------------------------------------------- */

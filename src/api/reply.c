@@ -25,7 +25,8 @@ static void before_answer(struct call *c, int code)
 {
 	api_count(c, code);
 	add_warnings(c);
-	http_respond_header(c->req, "Cache-Control", "no-cache, private");
+	http_respond_header(c->req, "Cache-Control",
+			    c->immutable ? "public, immutable" : "no-cache, private");
 }
 
 void call_reply_take(struct call *c, int code, const char *type, char *text, size_t len)
@@ -128,7 +129,7 @@ int call_not_acceptable(struct err *err)
 {
 	return err_set(err, ERR_NOT_ACCEPTABLE,
 		       "only the following media types are accepted: application/json, "
-		       "application/yaml");
+		       "application/yaml, application/vnd.kubernetes.protobuf");
 }
 
 void call_reply_object(struct call *c, int code, const struct object *o)

@@ -7,6 +7,7 @@
 
 static const struct route routes[] = {
 	/* method, path, verb, asked by, verb of the kind, handler, streaming */
+	{"GET", "/", "get", PATH, 0, handle_root, false},
 	{"GET", "/healthz", "get", PATH, 0, handle_health, false},
 	{"GET", "/livez", "get", PATH, 0, handle_health, false},
 	{"GET", "/readyz", "get", PATH, 0, handle_health, false},

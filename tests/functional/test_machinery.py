@@ -620,6 +620,60 @@ def test_dry_run(c):
     contains(ask(c, "POST", services, {}, want=422, dryRun="Some").text, "CreateOptions")
 
 
+# ---- forms of answers
+
+
+def test_accept(c):
+    kinds = {"PartialObjectMetadata": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+             "Table": TABLE, "ConfigMap": "application/vnd.kubernetes.protobuf, */*"}
+    for kind, accept in kinds.items():
+        made = ask(c, "POST", CMS, config_map("form"), JSON, accept, want=201).json
+        equal(made["kind"], kind, "POST")
+        equal(ask(c, "PATCH", CMS + "/form", {"data": {"a": "b"}}, MERGE, accept, want=200).json["kind"], kind, "PATCH")
+        equal(ask(c, "PUT", CMS + "/form", config_map("form"), JSON, accept, want=200).json["kind"], kind, "PUT")
+        equal(ask(c, "GET", CMS + "/form", accept=accept, want=200).json["kind"], kind, "GET")
+        equal(ask(c, "DELETE", CMS + "/form", accept=accept, want=200).json["kind"], "Status", "DELETE")
+    equal(ask(c, "GET", CMS, accept=PARTIAL, want=200).json["items"][0]["kind"], "PartialObjectMetadata")
+    contains(ask(c, "GET", CMS, accept=kinds["PartialObjectMetadata"], want=406).text, "is a list")
+    contains(ask(c, "GET", CMS + "/kube-root-ca.crt", accept=PARTIAL, want=406).text, "is not a list")
+    # What could not be answered is not done.
+    ask(c, "POST", CMS, config_map("form"), JSON, "text/html", want=406)
+    ask(c, "DELETE", CMS + "/kube-root-ca.crt", accept="application/json;as=Table;v=v9;g=meta.k8s.io", want=406)
+    ask(c, "GET", CMS + "/form", want=404)
+    ask(c, "GET", CMS + "/kube-root-ca.crt", want=200)
+    equal(ask(c, "GET", CMS, accept="application/yaml;q=0.5, application/json;q=0.9").text[:1], "{", "quality")
+    review = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+    reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    equal(ask(c, "POST", reviews, review, JSON, TABLE, want=406).json["reason"], "NotAcceptable")
+    ask(c, "POST", reviews, review, JSON, TABLE + "," + JSON, want=201)
+
+
+def test_discovery_and_documents(c):
+    for path in ("/api", "/apis", "/apis/apps", "/apis/apps/v1", "/api/v1", "/version", "/openapi/v3"):
+        equal(ask(c, "GET", path, want=200).json, ask(c, "GET", path + "/", want=200).json, path)
+    true("/apis/apps/v1" in ask(c, "GET", "/", want=200).json["paths"], "paths")
+    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    groups = ask(c, "GET", "/apis", accept=accept, want=200)
+    equal(groups.headers["Content-Type"], accept)
+    equal(again(c, "/apis", groups, Accept=accept), 304)
+    url = ask(c, "GET", "/openapi/v3").json["paths"]["apis/apps/v1"]["serverRelativeURL"]
+    document = ask(c, "GET", url, want=200)
+    equal(document.headers.get_all("Cache-Control"), ["public, immutable"])
+    equal(document.headers["ETag"], '"' + url.split("hash=")[1] + '"')
+    equal(again(c, url, document), 304)
+    moved = ask(c, "GET", url.split("hash=")[0] + "hash=OLD", want=301)
+    equal(moved.headers["Location"], url)
+    equal(ask(c, "GET", "/openapi/v3/apis/apps/v1/", want=200).text, document.text)
+    equal(again(c, "/openapi/v2", ask(c, "GET", "/openapi/v2", want=200)), 304)
+
+
+def again(c, path, answer, **headers):
+    connection = Connection(c.socket)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers={"If-None-Match": answer.headers["ETag"], **headers})
+        return connection.getresponse().status
+
+
 # ---- many objects, many watchers
 
 
