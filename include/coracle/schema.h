@@ -195,7 +195,8 @@ extern const struct kind kind_namespace, kind_node, kind_pod, kind_replicaset, k
 	kind_serviceaccount, kind_event, kind_nodemetrics, kind_podmetrics, kind_role,
 	kind_clusterrole, kind_rolebinding, kind_clusterrolebinding, kind_certificatesigningrequest,
 	kind_customresourcedefinition, kind_lease, kind_servicecidr, kind_ipaddress, kind_csinode,
-	kind_runtimeclass, kind_flowschema, kind_prioritylevelconfiguration, kind_apiservice;
+	kind_runtimeclass, kind_flowschema, kind_prioritylevelconfiguration, kind_apiservice,
+	kind_componentstatus;
 /* autoscaling/v1 Scale: a subresource's kind, for Tables alone (no message, not in schema_kinds).
  */
 extern const struct kind kind_scale;

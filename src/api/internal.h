@@ -209,6 +209,7 @@ void handle_scale_get(struct call *c);
 void handle_scale_put(struct call *c);
 void handle_scale_patch(struct call *c);
 void handle_binding(struct call *c);
+void handle_bindings(struct call *c);
 void handle_eviction(struct call *c);
 void handle_log(struct call *c);
 void handle_exec(struct call *c);
@@ -315,6 +316,10 @@ void computed_handle(struct call *c);
 const struct object *computed_get(struct call *c);
 void computed_list(struct call *c, const struct selection *sel,
 		   void (*add)(struct snapshot *s, const struct object *o), struct snapshot *s);
+/* The same of ComponentStatus, which need not be waited for (components.c). */
+const struct object *component_get(struct call *c);
+void component_list(struct call *c, const struct selection *sel,
+		    void (*add)(struct snapshot *s, const struct object *o), struct snapshot *s);
 
 int table_include_parse(struct call *c, enum table_include *ret, struct err *err) MUST_CHECK;
 json_t *partial_new(const json_t *obj, const char *version);

@@ -40,6 +40,8 @@ static const struct route routes[] = {
 	 false},
 	{"GET", "/openid/v1/jwks", "get", PATH, 0, handle_key_set, false},
 
+	{"POST", "/api/v1/namespaces/*/bindings", "create", RES, 0, handle_bindings, false},
+
 	{"GET", "@list", "list", RES, VERB_LIST, handle_list, false},
 	{"POST", "@list", "create", RES, VERB_CREATE, handle_create, false},
 	{"DELETE", "@list", "deletecollection", RES, VERB_DELETECOLLECTION,

@@ -267,18 +267,10 @@ static void created_done(void *arg, const struct err *err)
 		call_reply_json(c, 201, success_status(201));
 }
 
-/* Binds the pod to the node: what a scheduler does. */
-void handle_binding(struct call *c)
+static void bind_pod(struct call *c, const struct object *o, const json_t *body)
 {
+	const struct object *stored;
 	auto_err err = {0};
-	json_auto_t *body =
-		call_body(c, message_find("io.k8s.api.core.v1.Binding"), "v1", "Binding", &err);
-	const struct object *o = body ? call_object(c, &err) : NULL, *stored;
-
-	if (!o) {
-		call_reply_err(c, &err);
-		return;
-	}
 	const char *node = json_str(body, "target.name", "");
 	const char *now = json_str(object_json(o), "spec.nodeName", "");
 
@@ -297,6 +289,40 @@ void handle_binding(struct call *c)
 	c->on_gone = scale_gone;
 	if (store_update(c->api->store, o->kind, pod, o->rev, STORE_DURABLE, created_done, c,
 			 &stored, &err) < 0)
+		call_reply_err(c, &err);
+}
+
+static json_t *binding_body(struct call *c, struct err *err)
+{
+	return call_body(c, message_find("io.k8s.api.core.v1.Binding"), "v1", "Binding", err);
+}
+
+/* Binds the pod to the node: what a scheduler does. */
+void handle_binding(struct call *c)
+{
+	auto_err err = {0};
+	json_auto_t *body = binding_body(c, &err);
+	const struct object *o = body ? call_object(c, &err) : NULL;
+
+	if (o)
+		bind_pod(c, o, body);
+	else
+		call_reply_err(c, &err);
+}
+
+/* The same; the body names the pod. */
+void handle_bindings(struct call *c)
+{
+	auto_err err = {0};
+	json_auto_t *body = binding_body(c, &err);
+	const struct object *o =
+		body ? store_get(c->api->store, &kind_pod, c->target.ns, meta_name(body)) : NULL;
+
+	if (body && !o)
+		err_not_found(&err, &kind_pod, meta_name(body));
+	if (o)
+		bind_pod(c, o, body);
+	else
 		call_reply_err(c, &err);
 }
 

@@ -35,6 +35,10 @@ void computed_handle(struct call *c)
 				 "the server does not allow this method on the requested resource");
 		return;
 	}
+	if (c->target.kind == &kind_componentstatus) {
+		c->route->handle(c);
+		return;
+	}
 	if (!config->node_ops) {
 		call_reply_error(c, ERR_SERVICE_UNAVAILABLE, "the node is not running");
 		return;
@@ -132,9 +136,12 @@ static const struct kind *source_kind(const struct kind *k)
 
 const struct object *computed_get(struct call *c)
 {
-	const struct object *of = store_get(c->api->store, source_kind(c->target.kind),
-					    c->target.ns ? c->target.ns : "", c->target.name);
+	const struct object *of;
 
+	if (c->target.kind == &kind_componentstatus)
+		return component_get(c);
+	of = store_get(c->api->store, source_kind(c->target.kind), c->target.ns ? c->target.ns : "",
+		       c->target.name);
 	return of ? computed_new(c, of) : NULL;
 }
 
@@ -145,6 +152,10 @@ void computed_list(struct call *c, const struct selection *sel,
 					  c->target.ns ? c->target.ns : "");
 	const struct object *of, *o;
 
+	if (c->target.kind == &kind_componentstatus) {
+		component_list(c, sel, add, s);
+		return;
+	}
 	while ((of = store_next(&it))) {
 		o = computed_new(c, of);
 		if (o && selection_matches(sel, c, o))

@@ -10,7 +10,7 @@ static const struct controller_def *const defs[] = {
 	&rbac_controller,	   &token_controller,
 	&crd_controller,	   &ipaddress_controller,
 	&csinode_controller,	   &flowschema_controller,
-	&certificates_controller,
+	&certificates_controller,  &apiservice_controller,
 };
 
 struct controllers {

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Objects that every API server makes for itself: the range of service addresses, the priority
- * levels and flow schemas it can not do without, and an APIService for every group it serves.
+ * Objects that every API server makes for itself: the range of service addresses, and the priority
+ * levels and flow schemas it can not do without.
  */
 #include "internal.h"
 
 #define CIDR_FINALIZER "networking.k8s.io/service-cidr-finalizer"
-#define AUTOMANAGED "kube-aggregator.kubernetes.io/automanaged"
 
 static json_t *condition(const char *type, const char *status, const char *reason,
 			 const char *message)
@@ -120,111 +119,9 @@ static int make_flow_control(struct registry *r, struct err *err)
 	return rc;
 }
 
-/* ---- API services ----------------------------------------------------------------------- */
-
-/* Order among the groups, and among the versions of a group, as the API server's aggregator has
- * it. */
-static const struct priority {
-	const char *group, *version;
-	int of_group, of_version;
-} priorities[] = {
-	{"", "v1", 18000, 1},
-	{"apps", "v1", 17800, 15},
-	{"events.k8s.io", "v1", 17750, 15},
-	{"authentication.k8s.io", "v1", 17700, 15},
-	{"authorization.k8s.io", "v1", 17600, 15},
-	{"autoscaling", "v1", 17500, 15},
-	{"autoscaling", "v2", 17500, 30},
-	{"batch", "v1", 17400, 15},
-	{"certificates.k8s.io", "v1", 17300, 15},
-	{"networking.k8s.io", "v1", 17200, 15},
-	{"policy", "v1", 17100, 15},
-	{"rbac.authorization.k8s.io", "v1", 17000, 15},
-	{"storage.k8s.io", "v1", 16800, 15},
-	{"apiextensions.k8s.io", "v1", 16700, 15},
-	{"admissionregistration.k8s.io", "v1", 16700, 15},
-	{"scheduling.k8s.io", "v1", 16600, 15},
-	{"coordination.k8s.io", "v1", 16500, 15},
-	{"node.k8s.io", "v1", 16300, 15},
-	{"discovery.k8s.io", "v1", 16200, 15},
-	{"flowcontrol.apiserver.k8s.io", "v1", 16100, 21},
-};
-
-static struct priority priority_of(const struct kind *k)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(priorities); i++)
-		if (streq(priorities[i].group, k->group) &&
-		    streq(priorities[i].version, k->version))
-			return priorities[i];
-	return (struct priority){k->group, k->version, 100, 100};
-}
-
-static json_t *api_service(const struct kind *k)
-{
-	struct priority p = priority_of(k);
-	json_t *obj = json_object(), *spec = json_obj(obj, "spec");
-
-	json_put_strf(obj, "metadata.name", "%s.%s", k->version, k->group);
-	json_object_set_new(json_obj(obj, "metadata.labels"), AUTOMANAGED, json_string("onstart"));
-	if (*k->group)
-		json_put_str(spec, "group", k->group);
-	json_put_str(spec, "version", k->version);
-	json_put_int(spec, "groupPriorityMinimum", p.of_group);
-	json_put_int(spec, "versionPriority", p.of_version);
-	return obj;
-}
-
-static bool is_served(const char *name)
-{
-	for (size_t i = 0; i < n_schema_kinds; i++) {
-		const struct kind *k = schema_kinds[i];
-		auto_free char *own = xasprintf("%s.%s", k->version, k->group);
-
-		if (k != &kind_apiservice && streq(own, name))
-			return true;
-	}
-	return false;
-}
-
-/* What a former version of the daemon served is no more. */
-static int drop_api_services(struct registry *r, struct err *err)
-{
-	struct store_iter it = store_iter(r->store, &kind_apiservice, NULL);
-	struct write_options o = {.storage = STORE_VOLATILE};
-	const struct object *old;
-	int rc = 0;
-
-	while (rc == 0 && (old = store_next(&it)))
-		if (str_eq(meta_label(object_json(old), AUTOMANAGED), "onstart") &&
-		    !is_served(old->name))
-			rc = remove_now(r, old, &o, NULL, err);
-	return rc;
-}
-
-/* They say nothing that is not known anyway: no flash is written for them. */
-static int make_api_services(struct registry *r, struct err *err)
-{
-	int rc = drop_api_services(r, err);
-
-	for (size_t i = 0; rc == 0 && i < n_schema_kinds; i++) {
-		const struct kind *k = schema_kinds[i];
-
-		/* the aggregator does not list itself */
-		if (streq(k->group, kind_apiservice.group))
-			continue;
-		rc = ensure(r, &kind_apiservice, api_service(k),
-			    condition("Available", "True", "Local",
-				      "Local APIServices are always available"),
-			    STORE_VOLATILE, err);
-	}
-	return rc;
-}
-
 int make_builtin_objects(struct registry *r, struct err *err)
 {
 	int rc = make_service_cidr(r, err);
 
-	if (rc == 0)
-		rc = make_flow_control(r, err);
-	return rc < 0 ? rc : make_api_services(r, err);
+	return rc < 0 ? rc : make_flow_control(r, err);
 }

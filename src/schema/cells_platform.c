@@ -330,3 +330,16 @@ void apiservice_cells(const json_t *obj, time_t now, json_t *cells)
 	cell_str(cells, text, status);
 	created_cell(obj, now, cells);
 }
+
+/* ---- components ------------------------------------------------------------------------- */
+
+void componentstatus_cells(const json_t *obj, time_t now UNUSED, json_t *cells)
+{
+	const json_t *healthy = json_find(json_object_get(obj, "conditions"), "type", "Healthy");
+	const char *status = json_str(healthy, "status", "");
+
+	name_cell(obj, cells);
+	cell_str(cells, !healthy ? "Unknown" : streq(status, "True") ? "Healthy" : "Unhealthy", "");
+	path_cell(healthy, "message", "", cells);
+	path_cell(healthy, "error", "", cells);
+}

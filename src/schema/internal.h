@@ -107,6 +107,9 @@ bool csv_has(const char *list, const char *word, size_t len);
 /* Splits at sep, empty parts too. */
 void split_all(struct strv *ret, const char *text, char sep);
 
+/* What users of a built-in kind are told, or NULL. */
+const char *kind_deprecation(const struct kind *k);
+
 /* ---- decoding --------------------------------------------------------------------------- */
 
 /* Problems told of one object under Strict and Warn (sigs.k8s.io/json stops there too). */

@@ -150,6 +150,16 @@ const char *kind_resource(const struct kind *k, char buf[static API_VERSION_MAX]
 	return buf;
 }
 
+const char *kind_deprecation(const struct kind *k)
+{
+	if (k == &kind_componentstatus)
+		return "v1 ComponentStatus is deprecated in v1.19+";
+	if (k == &kind_endpoints)
+		return "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 "
+		       "EndpointSlice";
+	return NULL;
+}
+
 void kind_convert(const struct kind *from, const struct kind *to, json_t *obj)
 {
 	char version[API_VERSION_MAX];

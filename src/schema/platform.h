@@ -37,6 +37,7 @@ void flowschema_validate(const json_t *obj, const json_t *old, struct err *err);
 void prioritylevel_validate(const json_t *obj, const json_t *old, struct err *err);
 void apiservice_validate(const json_t *obj, const json_t *old, struct err *err);
 
+void componentstatus_cells(const json_t *obj, time_t now, json_t *cells);
 void ingress_cells(const json_t *obj, time_t now, json_t *cells);
 void ingressclass_cells(const json_t *obj, time_t now, json_t *cells);
 void networkpolicy_cells(const json_t *obj, time_t now, json_t *cells);

@@ -289,5 +289,5 @@ int schema_validate_view(const struct kind *k, const json_t *obj, const json_t *
 		k->ops->validate(obj, old, &found);
 	if (k->custom)
 		custom_validate(k->custom, obj, old, &found);
-	return found.n_causes ? invalid_error(k, obj, &found, err) : 0;
+	return found.n_causes ? invalid_error(kind_storage(k), obj, &found, err) : 0;
 }

@@ -489,7 +489,7 @@ def test_event_versions(c):
     del bad["eventTime"]
     code, text, _ = exchange(c, "POST", NEW_EVENTS, bad)
     causes = json.loads(text)["details"]["causes"]
-    equal((code, json.loads(text)["details"]["group"]), (422, "events.k8s.io"))
+    equal((code, json.loads(text)["message"].split(":")[0]), (422, 'Event "test-2" is invalid'))
     equal([(x["field"], x["message"]) for x in causes],
           [("eventTime", "Required value"), ("type", 'Invalid value: "": has invalid value: Loud'),
            ("count", 'Invalid value: "": needs to be unset')])
@@ -599,3 +599,33 @@ def test_runtime_class(c):
     true({"key": "heavy", "operator": "Exists"} in made["spec"]["tolerations"], "tolerations")
     call(c, "DELETE", "/api/v1/namespaces/default/pods/classy")
     call(c, "DELETE", f"{classes}/heavy")
+
+
+def test_components_and_bindings(c):
+    items = call(c, "GET", "/api/v1/componentstatuses")["items"]
+    equal([o["metadata"]["name"] for o in items], ["controller-manager", "scheduler", "etcd-0"])
+    got = c.kubectl("get", "cs", "etcd-0")
+    contains(got.stdout, "Healthy")
+    contains(got.stderr, "Warning: v1 ComponentStatus is deprecated in v1.19+")
+    equal(exchange(c, "GET", "/api/v1/componentstatuses/none")[0], 404)
+
+    pods = "/api/v1/namespaces/default/pods"
+    call(c, "POST", pods, {"metadata": {"name": "bound"}, "spec": {**BODIES["Pod"]["spec"], "schedulerName": "mine"}},
+         want=201)
+    order = {"metadata": {"name": "bound"}, "target": {"kind": "Node", "name": "elsewhere"}}
+    call(c, "POST", "/api/v1/namespaces/default/bindings", order, want=201)
+    equal(call(c, "GET", f"{pods}/bound")["spec"]["nodeName"], "elsewhere")
+    equal(exchange(c, "POST", "/api/v1/namespaces/default/bindings", order)[0], 409, "bound twice")
+    order["metadata"]["name"] = "none"
+    equal(exchange(c, "POST", "/api/v1/namespaces/default/bindings", order)[0], 404, "no such pod")
+    call(c, "DELETE", f"{pods}/bound", {"gracePeriodSeconds": 0})
+
+
+def test_custom_group_is_listed(c):
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    call(c, "POST", crds, body("CustomResourceDefinition", "apiextensions.k8s.io", "v1", None, 7, "listed"), want=201)
+    path = "/apis/apiregistration.k8s.io/v1/apiservices/v1.group7.example.com"
+    got = json.loads(wait("the APIService", lambda: (lambda x: x[1] if x[0] == 200 else None)(exchange(c, "GET", path))))
+    equal(got["metadata"]["labels"], {"kube-aggregator.kubernetes.io/automanaged": "true"})
+    call(c, "DELETE", f"{crds}/things.group7.example.com")
+    wait("its end", lambda: exchange(c, "GET", path)[0] == 404)

@@ -476,8 +476,10 @@ static void warn_rules(const json_t *crd, struct strv *warnings)
 
 void schema_warnings(const struct kind *k, const json_t *obj, struct strv *warnings)
 {
-	if (!obj && k->custom && k->custom->deprecation)
-		strv_add(warnings, k->custom->deprecation);
+	const char *deprecation = k->custom ? k->custom->deprecation : kind_deprecation(k);
+
+	if (!obj && deprecation)
+		strv_add(warnings, deprecation);
 	if (k != &kind_customresourcedefinition || !obj)
 		return;
 	warn_rules(obj, warnings);
