@@ -8,6 +8,7 @@ set -u
 need_root
 install_packages build run test
 command -v kubectl >/dev/null || install_packages kubectl
+command -v npm >/dev/null || install_packages node
 export PATH="$PATH:/usr/sbin:/sbin"
 
 passed=0 failed=0
