@@ -90,6 +90,7 @@ struct container_config {
 		*const *cap_drop; /* NULL-terminated, "NET_ADMIN" or "ALL"; may be NULL */
 	bool seccomp_unconfined;
 	bool tty, stdin_open, stdin_once;
+	const char *target; /* name of a container whose process namespace is joined, or NULL */
 	const struct mount_spec *mounts;
 	size_t n_mounts;
 	const struct device_spec *devices;

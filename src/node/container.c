@@ -61,6 +61,8 @@ bool ctr_will_restart(const struct ctr *c)
 		return true;
 	case CTR_INIT:
 		return c->facts.end.code != 0 && !streq(policy, "Never");
+	case CTR_DEBUG:
+		return false;
 	case CTR_MAIN:
 		break;
 	}
@@ -100,9 +102,9 @@ void ctr_free(struct ctr *c)
 
 const json_t *ctr_spec(const struct ctr *c)
 {
-	const char *list = c->facts.role == CTR_MAIN ? "spec.containers" : "spec.initContainers";
+	const json_t *spec = json_object_get(pod_json(c->pod), "spec");
 
-	return json_array_get(json_at(pod_json(c->pod), list), c->index);
+	return json_array_get(json_object_get(spec, ctr_role_list(c->facts.role)), c->index);
 }
 
 char *ctr_log_path(const struct ctr *c, unsigned attempt)
@@ -115,8 +117,8 @@ char *ctr_log_path(const struct ctr *c, unsigned attempt)
 void ctr_event(struct ctr *c, const char *type, const char *reason, const char *fmt, ...)
 {
 	const struct pod *p = c->pod;
-	const char *list = c->facts.role == CTR_MAIN ? "containers" : "initContainers";
-	auto_free char *field = xasprintf("spec.%s{%s}", list, c->facts.name);
+	auto_free char *field =
+		xasprintf("spec.%s{%s}", ctr_role_list(c->facts.role), c->facts.name);
 	va_list ap;
 
 	if (p->removed)
@@ -151,8 +153,9 @@ void ctr_refresh_facts(struct ctr *c)
 	struct ctr_facts *f = &c->facts;
 	bool running = c->state == CTR_RUNNING || c->state == CTR_STOPPING;
 
-	f->ready = c->facts.role == CTR_INIT ? ctr_done_ok(c)
-					     : running && f->started && ctr_probe_ready(c);
+	f->ready = f->role == CTR_INIT
+			   ? ctr_done_ok(c)
+			   : running && f->started && f->role != CTR_DEBUG && ctr_probe_ready(c);
 	if (f->view == VIEW_WAITING && is_plain_wait(f->wait_reason))
 		f->wait_reason = json_len(pod_json(c->pod), "spec.initContainers")
 					 ? "PodInitializing"

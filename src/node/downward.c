@@ -162,7 +162,9 @@ static const json_t *container_named(const json_t *pod, const char *name)
 {
 	const json_t *c = json_find(json_at(pod, "spec.containers"), "name", name);
 
-	return c ? c : json_find(json_at(pod, "spec.initContainers"), "name", name);
+	if (!c)
+		c = json_find(json_at(pod, "spec.initContainers"), "name", name);
+	return c ? c : json_find(json_at(pod, "spec.ephemeralContainers"), "name", name);
 }
 
 char *downward_resource(const json_t *pod, const json_t *container, const struct self_facts *self,

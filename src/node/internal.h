@@ -163,7 +163,7 @@ struct hook;
 struct prober;
 struct ctr {
 	struct pod *pod;
-	unsigned index; /* in spec.initContainers or spec.containers */
+	unsigned index; /* in its list of the spec */
 	enum ctr_state state;
 	struct ctr_facts facts;
 	bool ever_ran;	 /* an attempt was made: the next is a restart */

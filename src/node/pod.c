@@ -101,6 +101,21 @@ static void add_ctrs(struct pod *p, const json_t *list, bool init)
 	}
 }
 
+/* Ephemeral containers come to a pod that is there; none goes and none changes. */
+static void add_debug_ctrs(struct pod *p)
+{
+	size_t i;
+	json_t *spec;
+
+	json_array_foreach(json_at(pod_json(p), "spec.ephemeralContainers"), i, spec)
+	{
+		if (pod_ctr(p, json_str(spec, "name", "")))
+			continue;
+		p->ctrs = xrealloc(p->ctrs, p->n_ctrs + 1, sizeof(struct ctr *));
+		p->ctrs[p->n_ctrs++] = ctr_new(p, CTR_DEBUG, (unsigned)i, spec);
+	}
+}
+
 static void on_timer(void *arg)
 {
 	pod_kick(arg);
@@ -124,6 +139,7 @@ struct pod *pod_new(struct node *n, const struct object *obj)
 	work_init(&p->work, pod_run, p);
 	add_ctrs(p, json_at(pod_json(p), "spec.initContainers"), true);
 	add_ctrs(p, json_at(pod_json(p), "spec.containers"), false);
+	add_debug_ctrs(p);
 	list_add_tail(&n->pods, &p->link);
 	map_put(&n->by_uid, p->uid, p);
 	return p;
@@ -153,6 +169,7 @@ void pod_update(struct pod *p, const struct object *obj)
 		p->configs_changed = true;
 	p->obj = object_ref(obj);
 	object_unref(old);
+	add_debug_ctrs(p);
 }
 
 static void pod_release(void *arg)
@@ -420,11 +437,20 @@ static bool leave(struct pod *p)
 	return false;
 }
 
+/* They look into pods that do not come up, too. */
+static void step_debug_ctrs(struct pod *p)
+{
+	for (size_t i = 0; i < p->n_ctrs; i++)
+		if (p->ctrs[i]->facts.role == CTR_DEBUG)
+			ctr_step(p->ctrs[i]);
+}
+
 /* Sidecars go on beside the init containers behind them. */
 static void step_init(struct pod *p)
 {
 	if (leave(p))
 		return;
+	step_debug_ctrs(p);
 	for (size_t i = 0; i < p->n_ctrs && p->ctrs[i]->facts.role != CTR_MAIN; i++) {
 		struct ctr *c = p->ctrs[i];
 		if (c->facts.role == CTR_INIT && ctr_done_ok(c))

@@ -315,6 +315,7 @@ void spec_basics(struct spec *s, const json_t *pod, const json_t *container,
 	c->tty = json_bool(container, "tty", false);
 	c->stdin_open = json_bool(container, "stdin", false);
 	c->stdin_once = json_bool(container, "stdinOnce", false);
+	c->target = json_str(container, "targetContainerName", NULL);
 	c->limits = spec_limits(container);
 	c->oom_score_adj = spec_oom_score(pod, container, node_memory);
 	for (size_t i = 0; i < image->n_layers; i++)

@@ -4,6 +4,34 @@
 
 #include <coracle/schema.h>
 
+const char *ctr_role_list(enum ctr_role role)
+{
+	switch (role) {
+	case CTR_INIT:
+	case CTR_SIDECAR:
+		return "initContainers";
+	case CTR_MAIN:
+		return "containers";
+	case CTR_DEBUG:
+		break;
+	}
+	return "ephemeralContainers";
+}
+
+static const char *statuses_of(enum ctr_role role)
+{
+	switch (role) {
+	case CTR_INIT:
+	case CTR_SIDECAR:
+		return "initContainerStatuses";
+	case CTR_MAIN:
+		return "containerStatuses";
+	case CTR_DEBUG:
+		break;
+	}
+	return "ephemeralContainerStatuses";
+}
+
 void ctr_end_done(struct ctr_end *e)
 {
 	free(e->id);
@@ -129,6 +157,8 @@ static struct tally tally_all(const struct pod_facts *f)
 		case CTR_MAIN:
 			tally_main(&t, c);
 			break;
+		case CTR_DEBUG:
+			break;
 		}
 	}
 	return t;
@@ -172,6 +202,7 @@ bool status_initialized(const struct pod_facts *f)
 				return false;
 			break;
 		case CTR_MAIN:
+		case CTR_DEBUG:
 			break;
 		}
 	}
@@ -259,25 +290,22 @@ static json_t *container_json(const struct pod_facts *f, const struct ctr_facts 
 	return o;
 }
 
-static void put_containers(json_t *status, const struct pod_facts *f, bool init)
+static void put_containers(json_t *status, const struct pod_facts *f)
 {
-	const json_t *specs = json_at(f->pod, init ? "spec.initContainers" : "spec.containers");
-	const char *key = init ? "initContainerStatuses" : "containerStatuses";
-
 	for (size_t i = 0; i < f->n_ctrs; i++) {
 		const struct ctr_facts *c = f->ctrs[i];
-		if ((c->role != CTR_MAIN) != init)
-			continue;
-		json_array_append_new(json_arr(status, key),
-				      container_json(f, c, json_find(specs, "name", c->name)));
+		const json_t *list =
+			json_object_get(json_object_get(f->pod, "spec"), ctr_role_list(c->role));
+
+		json_array_append_new(json_arr(status, statuses_of(c->role)),
+				      container_json(f, c, json_find(list, "name", c->name)));
 	}
 }
 
 const json_t *status_entry(const json_t *pod, enum ctr_role role, const char *name)
 {
-	return json_find(json_at(pod, role == CTR_MAIN ? "status.containerStatuses"
-						       : "status.initContainerStatuses"),
-			 "name", name);
+	return json_find(json_object_get(json_object_get(pod, "status"), statuses_of(role)), "name",
+			 name);
 }
 
 static struct timespec read_ts(const json_t *o, const char *path)
@@ -341,6 +369,8 @@ static void condition_put(json_t *list, const struct pod_facts *f, const char *t
 
 static bool role_in(const struct ctr_facts *c, bool init)
 {
+	if (c->role == CTR_DEBUG)
+		return false;
 	return init ? c->role != CTR_MAIN : c->role != CTR_INIT;
 }
 
@@ -492,8 +522,7 @@ json_t *status_make(const struct pod_facts *f)
 	put_ips(status, "podIP", "podIPs", f->pod_ip);
 	if (f->start_time)
 		json_put_time(status, "startTime", f->start_time);
-	put_containers(status, f, true);
-	put_containers(status, f, false);
+	put_containers(status, f);
 	json_put_str(status, "qosClass", status_qos(f->pod));
 	return status;
 }

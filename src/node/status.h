@@ -9,7 +9,10 @@
 #include <coracle/base.h>
 #include <coracle/json.h>
 
-enum ctr_role { CTR_INIT, CTR_SIDECAR, CTR_MAIN };
+/* CTR_DEBUG: an ephemeral container, added to the running pod and never started again. */
+enum ctr_role { CTR_INIT, CTR_SIDECAR, CTR_MAIN, CTR_DEBUG };
+/* "containers", "initContainers" or "ephemeralContainers": where in the spec they are. */
+const char *ctr_role_list(enum ctr_role role);
 enum ctr_view { VIEW_WAITING, VIEW_RUNNING, VIEW_TERMINATED };
 
 /* How one run of a container ended. id NULL: there was none. */
@@ -38,8 +41,9 @@ struct ctr_facts {
 void ctr_facts_done(struct ctr_facts *f);
 
 struct pod_facts {
-	const json_t *pod;		     /* the object, with its present status */
-	const struct ctr_facts *const *ctrs; /* in spec order: init containers, then containers */
+	const json_t *pod; /* the object, with its present status */
+	const struct ctr_facts *const
+		*ctrs; /* in spec order: init containers, containers, others */
 	size_t n_ctrs;
 	const char *runtime; /* "crun": prefix of container ids */
 	const char *host_ip; /* "" when unknown */

@@ -120,6 +120,10 @@ static int take_main(json_t *obj, const struct object *old, const json_t *given 
 		take_member(obj, was, "spec");
 	if (old->kind == &kind_service)
 		service_keep(obj, was);
+	/* Written through their subresource only. */
+	if (old->kind == &kind_pod)
+		take_member(json_obj(obj, "spec"), json_object_get(was, "spec"),
+			    "ephemeralContainers");
 	return 0;
 }
 

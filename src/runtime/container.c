@@ -159,6 +159,15 @@ static int allowed_oom_score(int wanted)
 	return wanted < score ? score : wanted;
 }
 
+/* The first process of the container of that name; 0: it does not run. */
+static pid_t target_pid(const struct sandbox *s, const char *name)
+{
+	list_foreach ((struct list *)(uintptr_t)&s->containers, c, struct container, node)
+		if (streq(c->name, name) && c->told_running && !c->told_ended)
+			return c->pid;
+	return 0;
+}
+
 static int write_bundle(const struct sandbox *s, const struct container_config *config,
 			const char *bundle, struct err *err)
 {
@@ -179,6 +188,12 @@ static int write_bundle(const struct sandbox *s, const struct container_config *
 		.host_ipc = s->host_ipc,
 		.cgroups = &s->rt->layout,
 	};
+	if (config->target && !s->share_pid && !s->host_pid) {
+		pod.share_pid = target_pid(s, config->target);
+		if (!pod.share_pid)
+			return err_set(err, ERR_CONFLICT, "container \"%s\" does not run",
+				       config->target);
+	}
 	limited.oom_score_adj = allowed_oom_score(config->oom_score_adj);
 	json_auto_t *v = oci_config_new(&pod, &limited, err);
 	size_t len;

@@ -14,6 +14,9 @@ void check_pod_template(struct check *c, const json_t *template)
 	check_annotations(c, "annotations", json_at(template, "metadata.annotations"));
 	mark = check_enter(c, "spec");
 	check_pod_spec(c, json_object_get(template, "spec"));
+	if (json_len(json_object_get(template, "spec"), "ephemeralContainers"))
+		check_forbidden(c, "ephemeralContainers",
+				"ephemeral containers not allowed in pod template");
 	check_leave(c, mark);
 }
 

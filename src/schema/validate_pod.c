@@ -383,6 +383,32 @@ static void check_init_container(struct check *c, const json_t *container)
 					"restartPolicy=Always");
 }
 
+/* They join a pod whose resources are given out and whose ports are taken. */
+static void check_debug_container(struct check *c, const json_t *container, const json_t *spec)
+{
+	static const char *const fields[] = {"ports", "livenessProbe", "readinessProbe",
+					     "startupProbe", "lifecycle"};
+	static const char text[] = "cannot be set for an Ephemeral Container";
+	const char *target = json_str(container, "targetContainerName", "");
+	json_t *mount;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		if (json_object_get(container, fields[i]))
+			check_forbidden(c, fields[i], "%s", text);
+	if (json_object_size(json_object_get(container, "resources")))
+		check_forbidden(c, "resources", "%s", text);
+	check_foreach(c, container, "volumeMounts", mount)
+	{
+		if (*json_str(mount, "subPath", ""))
+			check_forbidden(c, "subPath", "%s", text);
+		if (*json_str(mount, "subPathExpr", ""))
+			check_forbidden(c, "subPathExpr", "%s", text);
+	}
+	if (*target && !json_find(json_object_get(spec, "containers"), "name", target) &&
+	    !json_find(json_object_get(spec, "initContainers"), "name", target))
+		check_not_found(c, "targetContainerName", target);
+}
+
 static void check_containers(struct check *c, const json_t *spec)
 {
 	auto_strv names = {0}, host_ports = {0}, init_ports = {0};
@@ -402,11 +428,8 @@ static void check_containers(struct check *c, const json_t *spec)
 	}
 	check_foreach(c, spec, "ephemeralContainers", container)
 	{
-		const char *target = json_str(container, "targetContainerName", "");
-
 		check_container(c, container, spec, &names, &host_ports);
-		if (*target && !json_find(json_object_get(spec, "containers"), "name", target))
-			check_not_found(c, "targetContainerName", target);
+		check_debug_container(c, container, spec);
 	}
 }
 
@@ -607,6 +630,29 @@ static void check_old_tolerations(struct check *c, const json_t *spec, const jso
 	}
 }
 
+/* They only come, none goes and none changes. */
+static void check_debug_update(struct check *c, const json_t *spec, const json_t *old)
+{
+	const json_t *now = json_object_get(spec, "ephemeralContainers");
+	json_t *was;
+	size_t i;
+
+	json_array_foreach(json_object_get(old, "ephemeralContainers"), i, was)
+	{
+		const char *name = json_str(was, "name", "");
+		const json_t *is = json_find(now, "name", name);
+
+		if (!is)
+			check_forbidden(c, "ephemeralContainers",
+					"existing ephemeral containers \"%s\" may not be removed\n",
+					name);
+		else if (!json_equal(is, was))
+			check_forbidden(c, "ephemeralContainers",
+					"existing ephemeral containers \"%s\" may not be changed\n",
+					name);
+	}
+}
+
 /* Only what has its own rules may differ; ephemeral containers, the node and gates are written
  * through their own ways and only grow, get set or shrink there. */
 static void check_pod_update(struct check *c, const json_t *spec, const json_t *old)
@@ -615,6 +661,7 @@ static void check_pod_update(struct check *c, const json_t *spec, const json_t *
 
 	check_deadline(c, spec, old);
 	check_old_tolerations(c, spec, old);
+	check_debug_update(c, spec, old);
 	if (!take_images(c, masked, old, "containers") ||
 	    !take_images(c, masked, old, "initContainers"))
 		return;
@@ -641,5 +688,7 @@ void pod_validate(const json_t *obj, const json_t *old, struct err *err)
 	check_pod_spec(&c, spec);
 	if (old)
 		check_pod_update(&c, spec, json_object_get(old, "spec"));
+	else if (json_len(spec, "ephemeralContainers"))
+		check_forbidden(&c, "ephemeralContainers", "cannot be set on create");
 	strbuf_done(&c.path);
 }

@@ -443,3 +443,90 @@ def test_proxy_to_tls(c):
         name = service.rsplit("/", 1)[1]
         got = json.loads(curl(c, f"{SERVICES}https:{name}:api/proxy/secret").stdout)
         equal(got["path"], "/secret")
+
+
+# -- ephemeral containers, copies
+
+
+def debug_status(c, name, ctr):
+    return next((s for s in c.get("pod", name, "default")["status"].get("ephemeralContainerStatuses", [])
+                 if s["name"] == ctr), {})
+
+
+def test_debug_containers(c):
+    c.apply(pod("patient", command=("sh", "-c", "exec sleep 3599")))
+    c.wait_ready("default", {"app": "patient"}, 1)
+    for n, version in enumerate(each_kubectl(c)):
+        look, slow = f"look-{n}", f"slow-{n}"
+        got = c.kubectl("debug", "patient", f"--image={IMAGE}", "--image-pull-policy=Never", f"--container={look}",
+                        "--target=main", "-i", "--", "sh", "-c", "read l; echo got $l; ps | grep -c 'sleep 35[9]9'; exit 3",
+                        stdin="hello\n", check=False)
+        contains(got.stdout, "got hello\n1\n", version + got.stderr)
+        ended = wait(version, lambda: debug_status(c, "patient", look).get("state", {}).get("terminated"))
+        equal(ended["exitCode"], 3, version)
+        contains(c.kubectl("logs", "patient", "-c", look).stdout, "got hello\n", version)
+        c.kubectl("debug", "patient", f"--image={IMAGE}", "--image-pull-policy=Never", f"--container={slow}", "--", "sleep",
+                  "3598")
+        wait(version, lambda: "running" in debug_status(c, "patient", slow).get("state", {}))
+        # Not of the target's process namespace: nothing but its own.
+        got = c.kubectl("exec", "patient", "-c", slow, "--", "ps").stdout
+        true("3598" in got and "3599" not in got, version + got)
+        contains(c.kubectl("describe", "pod", "patient").stdout, f"Ephemeral Containers:\n", version)
+    equal(c.get("pod", "patient", "default")["status"]["phase"], "Running")
+    equal(c.get("pod", "patient", "default")["status"]["containerStatuses"][0]["restartCount"], 0)
+
+
+def test_debug_containers_survive_the_daemon(c):
+    before = c.get("pod", "patient", "default")["status"]["ephemeralContainerStatuses"]
+    c.restart()
+    after = wait("the statuses", lambda: c.get("pod", "patient", "default")["status"].get("ephemeralContainerStatuses"))
+    wait("the same statuses", lambda: [(s["name"], s["state"]) for s in before] == [
+        (s["name"], s["state"]) for s in c.get("pod", "patient", "default")["status"]["ephemeralContainerStatuses"]])
+    equal([s["containerID"] for s in after], [s["containerID"] for s in before])
+    c.kubectl("delete", "pod", "patient")
+
+
+def test_debug_container_rules(c):
+    def patch(change, sub="ephemeralcontainers"):
+        got = curl(c, f"{PODS}shell/{sub}" if sub else f"{PODS}shell", "-X", "PATCH", "-H",
+                   "Content-Type: application/strategic-merge-patch+json", "-d", json.dumps({"spec": change}))
+        return json.loads(got.stdout)
+    one = {"name": "one", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "3600"]}
+    for more, want in (({"ports": [{"containerPort": 1}]}, "spec.ephemeralContainers[0].ports: Forbidden: "
+                        "cannot be set for an Ephemeral Container"),
+                       ({"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}, "spec.ephemeralContainers[0].lifecycle"),
+                       ({"resources": {"limits": {"cpu": "1"}}}, "spec.ephemeralContainers[0].resources"),
+                       ({"targetContainerName": "no"}, 'targetContainerName: Not found: "no"'),
+                       ({"name": "shell-main", "image": ""}, "image: Required value")):
+        contains(patch({"ephemeralContainers": [{**one, **more}]})["message"], want)
+    equal(patch({"ephemeralContainers": [one]})["spec"]["ephemeralContainers"][0]["name"], "one")
+    contains(patch({"ephemeralContainers": [{"name": "one", "command": ["true"]}]})["message"],
+             'existing ephemeral containers "one" may not be changed')
+    contains(patch({"ephemeralContainers": [{"name": "one", "$patch": "delete"}]})["message"],
+             'existing ephemeral containers "one" may not be removed')
+    # The pod itself does not take them.
+    equal(len(patch({"ephemeralContainers": [{**one, "name": "two"}]}, sub="")["spec"]["ephemeralContainers"]), 1)
+    bad = pod("bad")
+    bad["spec"]["ephemeralContainers"] = [one]
+    contains(c.kubectl("create", "-f", "-", stdin=json.dumps(bad), check=False).stderr,
+             "spec.ephemeralContainers: Forbidden: cannot be set on create")
+    got = json.loads(curl(c, PODS + "shell/ephemeralcontainers").stdout)
+    equal((got["kind"], got["spec"]["ephemeralContainers"][0]["name"]), ("Pod", "one"))
+
+
+def test_copy_there_and_back(c):
+    source = os.path.join(c.disk, "source")
+    os.makedirs(os.path.join(source, "deep"), exist_ok=True)
+    data = os.urandom(3 << 20)
+    for name in ("file", "deep/er"):
+        with open(os.path.join(source, name), "wb") as f:
+            f.write(data)
+    for version in each_kubectl(c):
+        back = os.path.join(c.disk, "back-" + version)
+        c.kubectl("cp", source, f"shell:/tmp/{version}")
+        equal(c.kubectl("exec", "shell", "--", "ls", f"/tmp/{version}/deep").stdout, "er\n", version)
+        c.kubectl("cp", f"shell:/tmp/{version}", back)
+        for name in ("file", "deep/er"):
+            with open(os.path.join(back, name), "rb") as f:
+                true(f.read() == data, f"{version}: {name} came back changed")
+        c.kubectl("exec", "shell", "--", "rm", "-rf", f"/tmp/{version}")

@@ -196,6 +196,35 @@ static void test_status(void **state UNUSED)
 	ctr_facts_done(&b);
 }
 
+/* An ephemeral container has a status of its own and no say in the pod's. */
+static void test_status_ephemeral(void **state UNUSED)
+{
+	json_auto_t *pod = json(POD("Never"));
+	struct ctr_facts a = fact("i", CTR_INIT, VIEW_TERMINATED, 0);
+	struct ctr_facts b = fact("c", CTR_MAIN, VIEW_RUNNING, -1);
+	struct ctr_facts d = fact("d", CTR_DEBUG, VIEW_TERMINATED, 1);
+	const struct ctr_facts *const all[] = {&a, &b, &d};
+	struct pod_facts f = {.pod = pod, .ctrs = all, .n_ctrs = 3, .runtime = "crun", .now = 2000};
+
+	b.ready = b.started = true;
+	json_put(pod, "spec.ephemeralContainers",
+		 json_pack("[{s:s,s:s}]", "name", "d", "image", "tools"));
+	json_auto_t *s = status_make(&f);
+
+	assert_string_equal(json_str(s, "phase", ""), "Running");
+	assert_string_equal(condition_at(s, "Ready", "status"), "True");
+	assert_int_equal(json_len(s, "containerStatuses"), 1);
+	const json_t *entry = json_array_get(json_object_get(s, "ephemeralContainerStatuses"), 0);
+
+	assert_string_equal(json_str(entry, "image", ""), "tools");
+	assert_int_equal(json_int(entry, "state.terminated.exitCode", 0), 1);
+	json_put(pod, "status", json_incref(s));
+	assert_ptr_equal(status_entry(pod, CTR_DEBUG, "d"), entry);
+	ctr_facts_done(&a);
+	ctr_facts_done(&b);
+	ctr_facts_done(&d);
+}
+
 static void test_waiting(void **state UNUSED)
 {
 	json_auto_t *pod = json(POD("Always"));
@@ -703,16 +732,27 @@ static void test_usage_machine(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_backoff),	      cmocka_unit_test(test_phase),
-		cmocka_unit_test(test_status),	      cmocka_unit_test(test_waiting),
-		cmocka_unit_test(test_qos),	      cmocka_unit_test(test_expand),
-		cmocka_unit_test(test_env),	      cmocka_unit_test(test_env_errors),
-		cmocka_unit_test(test_service_links), cmocka_unit_test(test_hosts),
-		cmocka_unit_test(test_hostname),      cmocka_unit_test(test_resolv),
-		cmocka_unit_test(test_payload),	      cmocka_unit_test(test_payload_refusals),
-		cmocka_unit_test(test_log_filter),    cmocka_unit_test(test_log_tail),
-		cmocka_unit_test(test_argv),	      cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_usage),	      cmocka_unit_test(test_usage_machine),
+		cmocka_unit_test(test_backoff),
+		cmocka_unit_test(test_phase),
+		cmocka_unit_test(test_status_ephemeral),
+		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_waiting),
+		cmocka_unit_test(test_qos),
+		cmocka_unit_test(test_expand),
+		cmocka_unit_test(test_env),
+		cmocka_unit_test(test_env_errors),
+		cmocka_unit_test(test_service_links),
+		cmocka_unit_test(test_hosts),
+		cmocka_unit_test(test_hostname),
+		cmocka_unit_test(test_resolv),
+		cmocka_unit_test(test_payload),
+		cmocka_unit_test(test_payload_refusals),
+		cmocka_unit_test(test_log_filter),
+		cmocka_unit_test(test_log_tail),
+		cmocka_unit_test(test_argv),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_usage),
+		cmocka_unit_test(test_usage_machine),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
