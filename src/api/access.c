@@ -21,6 +21,11 @@ static const char *method_verb(const struct http_request *req)
 	return "";
 }
 
+static bool is_list(const char *verb)
+{
+	return streq(verb, "list") || streq(verb, "watch") || streq(verb, "deletecollection");
+}
+
 /* A list of metadata.name=x is a question about x. */
 static void select_name(struct call *c)
 {
@@ -28,7 +33,7 @@ static void select_name(struct call *c)
 	auto_free char *text = NULL;
 	const char *value;
 
-	if (c->target.name || c->selected)
+	if (c->target.name || c->selected || !is_list(c->verb))
 		return;
 	text = http_param(c->req, "fieldSelector");
 	if (!text || !str_starts(text, field) || strchr(text, ','))

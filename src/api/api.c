@@ -82,11 +82,18 @@ static enum route_result find_route(struct call *c)
 	if (!target_parse(http_path(c->req), &c->target))
 		target_done(&c->target);
 	found = route_find(method, http_path(c->req), &c->target, &c->route);
+	/* A path that cannot be taken apart names no resource, whatever it looks like. */
+	if (found == ROUTE_FOUND && c->route->asks == ASK_RESOURCE && !c->target.plural) {
+		c->route = NULL;
+		found = ROUTE_NO_PATH;
+	}
 	c->verb = found == ROUTE_FOUND ? c->route->verb : "get";
 	for (size_t i = 0; i < ARRAY_SIZE(verbs) && found != ROUTE_FOUND; i++)
 		if (streq(method, verbs[i][0]))
 			c->verb = verbs[i][1];
-	if (found == ROUTE_FOUND && *c->route->path == '@' && call_is_watch(c))
+	/* Of what changes something, no parameter makes a watch. */
+	if (found == ROUTE_FOUND && *c->route->path == '@' && streq(c->route->method, "GET") &&
+	    call_is_watch(c))
 		c->verb = "watch";
 	return found;
 }

@@ -108,6 +108,51 @@ def test_reviews(c):
     contains(c.kubectl("api-resources", "--api-group=authorization.k8s.io").stdout, "localsubjectaccessreviews")
 
 
+def test_no_way_round(c):
+    """A parameter or an odd path gives no right: what is asked of RBAC is what is done."""
+    server = c.kubectl("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}").stdout
+    c.kubectl("create", "serviceaccount", "watcher")
+    c.kubectl("create", "role", "watcher", "--verb=watch", "--resource=configmaps")
+    c.kubectl("create", "rolebinding", "watcher", "--role=watcher", "--serviceaccount=default:watcher")
+    token = c.kubectl("create", "token", "watcher").stdout.strip()
+    ask = lambda method, path, body="": c.inside(["curl", "-sk", "-m", "2", "-X", method, "-H", "Authorization: Bearer " + token,
+                                                   "-H", "Content-Type: application/json", "-w", " %{http_code}", "-d", body,
+                                                   server + path], check=False).stdout
+    maps = "/api/v1/namespaces/default/configmaps"
+    true(ask("POST", maps + "?watch=true", '{"metadata":{"name":"x"}}').endswith(" 403"), "create as a watch")
+    true(ask("DELETE", maps + "?watch=1").endswith(" 403"), "deletecollection as a watch")
+    true(ask("DELETE", "/api/v1/watch/namespaces/default/configmaps").endswith(" 403"), "deletecollection of a watch path")
+    true(ask("GET", maps).endswith(" 403"), "list")
+    true(ask("PUT", maps + "/y", '{"metadata":{"name":"y"}}').endswith(" 403"), "put")
+    c.kubectl("create", "role", "one-name", "--verb=create,list", "--resource=configmaps", "--resource-name=x")
+    c.kubectl("create", "rolebinding", "one-name", "--role=one-name", "--serviceaccount=default:watcher")
+    true(ask("GET", maps + "?fieldSelector=metadata.name%3Dx").endswith(" 200"), "list of one name")
+    true(ask("GET", maps + "?fieldSelector=metadata.name%21%3Dx").endswith(" 403"), "list of others")
+    true(ask("GET", maps + "?fieldSelector=metadata.name%3Dx&fieldSelector=metadata.name%3Dz").endswith(" 200"), "first counts")
+    true(ask("POST", maps + "?fieldSelector=metadata.name%3Dx", '{"metadata":{"name":"z"}}').endswith(" 403"), "create by selector")
+    equal(c.get("configmaps", ns="default")[0]["metadata"]["name"], "kube-root-ca.crt", "what is there")
+    for path in ("/api/v1/namespaces/%00/pods", "/apis/authorization.k8s.io/v1/namespaces/%00/localsubjectaccessreviews"):
+        p = c.inside(["curl", "-s", "-X", "POST", "-d", "{}", "-w", " %{http_code}", "--unix-socket", c.socket, "http://x" + path])
+        true(p.stdout.endswith(" 404"), f"{path}: {p.stdout}")
+    extra = c.inside(["curl", "-s", "--unix-socket", c.socket, "-X", "POST", "-d", "{}", "-H", "Content-Type: application/json",
+                      "-H", "Impersonate-User: jane", "-H", "Impersonate-Extra-Scopes: view",
+                      "http://x/apis/authentication.k8s.io/v1/selfsubjectreviews"]).stdout
+    equal(json.loads(extra)["status"]["userInfo"]["extra"], {"scopes": ["view"]}, "extra")
+    contains(ask("GET", maps.replace("configmaps", "serviceaccounts/default")), "403")
+
+
+def test_root_ca(c):
+    """kube-root-ca.crt and the account `default` come back."""
+    c.kubectl("create", "namespace", "heal")
+    cert = lambda: c.get("configmap", "kube-root-ca.crt", "heal")["data"].get("ca.crt", "")
+    wait("the ConfigMap", lambda: "BEGIN CERTIFICATE" in cert())
+    c.kubectl("patch", "configmap", "kube-root-ca.crt", "-n", "heal", "-p", '{"data":{"ca.crt":"x"}}')
+    wait("the right text", lambda: "BEGIN CERTIFICATE" in cert())
+    c.kubectl("delete", "configmap", "kube-root-ca.crt", "-n", "heal")
+    c.kubectl("delete", "serviceaccount", "default", "-n", "heal")
+    wait("both", lambda: "BEGIN CERTIFICATE" in cert() and c.get("serviceaccount", "default", "heal"))
+
+
 def test_anonymous(c):
     """Strangers see health and version, and what is granted to them."""
     server = c.kubectl("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}").stdout
