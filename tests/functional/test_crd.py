@@ -2,6 +2,7 @@
 """CustomResourceDefinitions and their objects, as operators, Helm and kubectl use them."""
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -511,6 +512,20 @@ def test_a_bundle(c):
         c.kubectl("apply", "--server-side", "-f", "-", stdin=text)
         c.kubectl("delete", "crd", "-l", "app=certs", "--timeout=60s")
     equal(len(made(c, "GET", CRDS)["items"]), len(before), "all gone")
+
+
+def test_manifest_files(c):
+    for name, obj in (("0-crd.json", widgets()), ("1-widget.json", widget("file", tags=["a"]))):
+        with open(f"{c.manifest_dir}/{name}", "w") as f:
+            json.dump(obj, f)
+    wait("made", lambda: ask(c, "GET", WIDGETS + "/file")[0] == 200, timeout=40)
+    with open(c.manifest_dir + "/1-widget.json", "w") as f:
+        json.dump(widget("file", tags=["b"], ports=[{"name": "x"}]), f)
+    wait("changed", lambda: made(c, "GET", WIDGETS + "/file")["spec"].get("ports") == [{"name": "x", "port": 80}])
+    equal(made(c, "GET", WIDGETS + "/file")["spec"]["tags"], ["b"], "changed")
+    for name in ("0-crd.json", "1-widget.json"):
+        os.unlink(f"{c.manifest_dir}/{name}")
+    remove(c, "widgets.example.com")
 
 
 # ---- survival and size

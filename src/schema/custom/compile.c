@@ -336,13 +336,15 @@ static void field_list(struct compiler *c, struct field *f, const struct node *n
 							  : LIST_ATOMIC;
 	f->type = n->item ? field_type(n->item) : FIELD_RAW;
 	f->message = n->item && n->item->properties ? &n->item->properties->message : NULL;
-	f->smp_merge = f->list != LIST_ATOMIC;
+	/* strategic merge (of manifest files) knows lists with one key */
+	f->smp_merge = f->list == LIST_SET || (f->list == LIST_MAP && n->rules->n_keys == 1);
 	if (f->list != LIST_MAP)
 		return;
 	for (size_t i = 0; i < n->rules->n_keys; i++)
 		strbuf_addf(&keys, "%s%s", i ? "," : "", n->rules->keys[i]);
 	f->ssa_keys = take_text(c->tree, keys.s);
-	f->smp_key = n->rules->keys[0];
+	if (f->smp_merge)
+		f->smp_key = n->rules->keys[0];
 }
 
 static struct field field_of(struct compiler *c, const char *name, const struct node *n)
