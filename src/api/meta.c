@@ -29,8 +29,9 @@ static void reply_or_404(struct call *c, json_t *v)
 		call_reply_json(c, 200, steal_ptr(owned));
 }
 
-/* The client's If-None-Match saves sending what it has; true when it is answered so. */
-static bool reply_unchanged(struct call *c, const char *hash)
+/* The client's If-None-Match saves sending what it has; true when it is answered so. The type is
+ * that of the document: caches put the headers of a 304 into what they keep (RFC 9111, 3.2). */
+static bool reply_unchanged(struct call *c, const char *type, const char *hash)
 {
 	const char *known = http_header(c->req, "If-None-Match");
 	auto_free char *tag = xasprintf("\"%s\"", hash);
@@ -38,7 +39,7 @@ static bool reply_unchanged(struct call *c, const char *hash)
 	http_respond_header(c->req, "ETag", tag);
 	if (!known || !streq(known, tag))
 		return false;
-	call_reply(c, 304, NULL, NULL, 0);
+	call_reply(c, 304, type, NULL, 0);
 	return true;
 }
 
@@ -63,7 +64,7 @@ static void reply_discovery(struct call *c, bool core)
 	char hash[65];
 
 	sha256_hex(text, len, hash);
-	if (!reply_unchanged(c, hash))
+	if (!reply_unchanged(c, type, hash))
 		call_reply_take(c, 200, type, steal_ptr(text), len);
 }
 
@@ -125,7 +126,7 @@ void handle_openapi_v2(struct call *c)
 	char hash[65];
 
 	sha256_hex(text, len, hash);
-	if (!reply_unchanged(c, hash))
+	if (!reply_unchanged(c, NULL, hash))
 		call_reply_take(c, 200, NULL, steal_ptr(text), len);
 }
 
@@ -162,7 +163,7 @@ void handle_openapi_v3_document(struct call *c)
 	}
 	c->immutable = !str_empty(hash);
 	http_respond_header(c->req, "Vary", "Accept");
-	if (reply_unchanged(c, now))
+	if (reply_unchanged(c, NULL, now))
 		return;
 	char *text = openapi_v3_document(path, &len);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Custom kinds: definitions, their schemas, their objects, and what a store makes of them. */
 #include "store_fixture.h"
+#include <sched.h>
+#include <sys/mount.h>
 
 /* Single quotes for double ones. */
 static json_t *json_of(const char *text)
@@ -343,6 +345,30 @@ static void validates(void **state UNUSED)
 	assert_true(schema_validate(k, obj, NULL, &err) < 0);
 }
 
+/* However many there are, the loop is not held up for long. */
+static void ends_in_time(void **state UNUSED)
+{
+	const struct kind *k = define(
+		"{'type':'object','properties':{'l':{'type':'array','items':{'type':'string',"
+		"'pattern':'^(a+)+$'}},'m':{'type':'object','additionalProperties':{'anyOf':["
+		"{'anyOf':[{'minimum':1},{'minimum':2}]},{'anyOf':[{'minimum':3}]}],"
+		"'type':'integer'}}}}");
+	json_auto_t *obj = foo(k, "{}", NULL);
+	json_t *list = json_arr(obj, "spec.l"), *map = json_obj(obj, "spec.m");
+	mono_t start = mono_now();
+	auto_err err = {0};
+
+	for (int i = 0; i < 5000; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "k%d", i);
+		json_array_append_new(list, json_string("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"));
+		json_object_set_new(map, key, json_integer(0));
+	}
+	assert_true(schema_validate(k, obj, NULL, &err) < 0);
+	assert_true(mono_sub(mono_now(), start) < 5 * USEC_PER_SEC);
+}
+
 /* What was wrong before and has not been touched is let pass. */
 static void ratchets(void **state UNUSED)
 {
@@ -610,6 +636,68 @@ static void damage_stops_nothing(void **state UNUSED)
 	fixture_free(f);
 }
 
+static void count_failure(void *arg, const struct err *err)
+{
+	*(int *)arg += err != NULL;
+}
+
+static void taken_back_body(struct fixture *f)
+{
+	auto_free char *ballast = path_join(f->dir, "ballast");
+	json_auto_t *crd = definition("{'type':'object'}");
+	json_auto_t *big = definition("{'type':'object'}");
+	static char block[4096];
+	int failed = 0;
+	auto_err err = {0};
+
+	put(f, &kind_customresourcedefinition, crd);
+	fixture_settle(f);
+	FILE *file auto_file = fopen(ballast, "we");
+	assert_non_null(file);
+	setbuf(file, NULL);
+	while (fwrite(block, sizeof(block), 1, file) == 1)
+		;
+	auto_free char *text = xmalloc(30001);
+	memset(text, 'x', 30000);
+	text[30000] = '\0';
+	json_put_str(big, "metadata.annotations.x", text);
+	json_put_str(big, "metadata.name", "bars.example.com");
+	json_put_str(big, "metadata.uid", "u8");
+	json_put_str(big, "spec.names.plural", "bars");
+	json_put_str(big, "status.acceptedNames.plural", "bars");
+	assert_int_equal(store_create(f->store, &kind_customresourcedefinition, big, STORE_DURABLE,
+				      count_failure, &failed, NULL, &err),
+			 0);
+	assert_non_null(kind_find("example.com", "v1", "bars"));
+	assert_int_equal(store_delete(f->store, &kind_customresourcedefinition, "",
+				      "foos.example.com", 0, STORE_DURABLE, count_failure, &failed,
+				      NULL, &err),
+			 0);
+	assert_null(kind_find("example.com", "v1", "foos"));
+	fixture_settle(f);
+	assert_int_equal(failed, 2);
+	assert_null(kind_find("example.com", "v1", "bars"));
+	assert_non_null(kind_find("example.com", "v1", "foos"));
+}
+
+/* The disk refuses: the kinds are what they were before. */
+static void writes_taken_back_take_kinds_back(void **state UNUSED)
+{
+	struct fixture *f = fixture_new();
+
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mkdir_p(f->dir, 0700) < 0 ||
+	    mount("tmpfs", f->dir, "tmpfs", 0, "size=400k") < 0) {
+		fixture_free(f);
+		skip();
+	}
+	fixture_open(f);
+	taken_back_body(f);
+	fixture_close(f);
+	assert_int_equal(umount(f->dir), 0);
+	fixture_free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -621,6 +709,7 @@ int main(void)
 		cmocka_unit_test_teardown(refuses_schemas, forget),
 		cmocka_unit_test_teardown(prunes_and_defaults, forget),
 		cmocka_unit_test_teardown(validates, forget),
+		cmocka_unit_test_teardown(ends_in_time, forget),
 		cmocka_unit_test_teardown(ratchets, forget),
 		cmocka_unit_test_teardown(checks_formats, forget),
 		cmocka_unit_test_teardown(follows_paths, forget),
@@ -628,6 +717,7 @@ int main(void)
 		cmocka_unit_test_teardown(store_keeps_objects_of_custom_kinds, forget),
 		cmocka_unit_test_teardown(watches_end_with_their_kind, forget),
 		cmocka_unit_test_teardown(damage_stops_nothing, forget),
+		cmocka_unit_test_teardown(writes_taken_back_take_kinds_back, forget),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

@@ -13,9 +13,12 @@ struct run {
 	struct err *err;
 	struct strbuf path;
 	size_t work; /* values looked at, over all alternatives */
+	bool given_up;
 };
-/* A schema with alternatives inside alternatives could be made to take for ever. */
-#define WORK_MAX 2000000
+/* A schema with alternatives inside alternatives could be made to take for ever, and so could
+ * patterns that backtrack: a match counts by the time that it took. */
+#define WORK_MAX 1000000
+#define WORK_PER_US 3
 #define CAUSES_MAX 200
 
 static void check(struct run *r, const struct node *n, const json_t *v, const json_t *old);
@@ -151,6 +154,15 @@ static int64_t count_runes(const json_t *v)
 	return n;
 }
 
+static bool is_match(struct run *r, struct pattern *p, const json_t *v)
+{
+	mono_t start = mono_now();
+	enum pattern_result found = pattern_match(p, json_string_value(v), json_string_length(v));
+
+	r->work += (size_t)mono_sub(mono_now(), start) * WORK_PER_US;
+	return found == PATTERN_YES;
+}
+
 static void check_string(struct run *r, const struct rules *rules, const json_t *v)
 {
 	int64_t len = count_runes(v);
@@ -162,8 +174,7 @@ static void check_string(struct run *r, const struct rules *rules, const json_t 
 	if (rules->min_length >= 0 && len < rules->min_length)
 		invalid(r, text, "should be at least %lld chars long",
 			(long long)rules->min_length);
-	if (rules->pattern &&
-	    !pattern_matches(rules->pattern, json_string_value(v), json_string_length(v)))
+	if (rules->pattern && !is_match(r, rules->pattern, v))
 		invalid(r, text, "should match '%s'", rules->pattern->text);
 	if (rules->format && !format_matches(rules->format, json_string_value(v)))
 		complain(r, "FieldValueTypeInvalid",
@@ -473,9 +484,10 @@ static void check(struct run *r, const struct node *n, const json_t *v, const js
 	if (!n || (old && json_equal(v, old)))
 		return;
 	if (r->work++ >= WORK_MAX) {
-		if (r->work == WORK_MAX + 1)
+		if (!r->given_up)
 			complain(r, "FieldValueInvalid",
 				 "Invalid value: \"\": it takes too long to validate this object");
+		r->given_up = true;
 		return;
 	}
 	check_type(r, n, v);

@@ -10,7 +10,7 @@
 #include <pcre2.h>
 
 #define CHUNK 8192
-/* Steps of one match; a pattern that needs more is taken as not matching. */
+/* Steps of one match, a few milliseconds. */
 #define MATCH_LIMIT 200000
 #define MATCH_DEPTH 5000
 
@@ -73,7 +73,7 @@ char *pattern_error(const char *text)
 	return why;
 }
 
-bool pattern_matches(struct pattern *p, const char *text, size_t len)
+enum pattern_result pattern_match(struct pattern *p, const char *text, size_t len)
 {
 	pcre2_match_data *data;
 	pcre2_match_context *limits;
@@ -84,7 +84,7 @@ bool pattern_matches(struct pattern *p, const char *text, size_t len)
 		p->bad = !p->code;
 	}
 	if (p->bad)
-		return true;
+		return PATTERN_YES;
 	data = pcre2_match_data_create(1, NULL);
 	limits = pcre2_match_context_create(NULL);
 	pcre2_set_match_limit(limits, MATCH_LIMIT);
@@ -92,7 +92,9 @@ bool pattern_matches(struct pattern *p, const char *text, size_t len)
 	rc = pcre2_match(p->code, (PCRE2_SPTR)text, len, 0, 0, data, limits);
 	pcre2_match_context_free(limits);
 	pcre2_match_data_free(data);
-	return rc >= 0;
+	if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT)
+		return PATTERN_TOO_LONG;
+	return rc >= 0 ? PATTERN_YES : PATTERN_NO;
 }
 
 static struct pattern *take_pattern(struct tree *t, const char *text)

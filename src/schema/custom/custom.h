@@ -99,8 +99,12 @@ void tree_free(struct tree *t);
 const struct node *node_child(const struct node *n, const char *name);
 /* The schema of one more member: the child, or that of additional properties. */
 const struct node *node_member(const struct node *n, const char *name);
-/* Does v match (true also when the pattern is none that we can read)? */
-bool pattern_matches(struct pattern *p, const char *text, size_t len);
+enum pattern_result {
+	PATTERN_NO,
+	PATTERN_YES,	  /* also of a pattern that cannot be compiled */
+	PATTERN_TOO_LONG, /* to find out */
+};
+enum pattern_result pattern_match(struct pattern *p, const char *text, size_t len);
 /* NULL, or why the pattern cannot be compiled. */
 char *pattern_error(const char *text);
 
