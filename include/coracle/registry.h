@@ -77,6 +77,17 @@ int registry_delete(struct registry *r, const struct kind *k, const char *ns, co
 		    const struct write_options *o, const struct object **ret, bool *ret_gone,
 		    struct err *err) MUST_CHECK;
 
+/* DELETE of a pod that its disruption budget must agree to: else 429 with the cause
+ * DisruptionBudget. */
+int registry_evict(struct registry *r, const char *ns, const char *name,
+		   const struct write_options *o, const struct object **ret, bool *ret_gone,
+		   struct err *err) MUST_CHECK;
+
+/* What the namespace of a ResourceQuota uses of what it bounds; a new map of quantities. */
+json_t *registry_quota_usage(struct registry *r, const struct object *quota);
+/* Does the quota count objects of the kind? */
+bool registry_quota_counts(const struct object *quota, const struct kind *k);
+
 /*
  * Status write for controllers and node: replaces .status of the present object if it differs.
  * class: STORE_VOLATILE for observations, STORE_LAZY for what must survive a boot.

@@ -190,6 +190,8 @@ static inline bool kind_same(const struct kind *a, const struct kind *b)
 void kind_convert(const struct kind *from, const struct kind *to, json_t *obj);
 const struct subresource *kind_subresource(const struct kind *k, const char *name);
 /* The kinds every caller needs by name. */
+extern const struct kind kind_limitrange, kind_resourcequota, kind_priorityclass,
+	kind_poddisruptionbudget, kind_persistentvolumeclaim;
 extern const struct kind kind_namespace, kind_node, kind_pod, kind_replicaset, kind_deployment,
 	kind_service, kind_endpoints, kind_endpointslice, kind_configmap, kind_secret,
 	kind_serviceaccount, kind_event, kind_nodemetrics, kind_podmetrics, kind_role,
@@ -279,6 +281,8 @@ char *yaml_format(const json_t *v);
 /* ---- defaults, validation --------------------------------------------------------------- */
 
 void schema_default(const struct kind *k, json_t *obj, const json_t *old);
+/* "Guaranteed" "Burstable" "BestEffort", by what its containers ask for. */
+const char *pod_qos_class(const json_t *pod);
 /* All problems as causes in err, ERR_INVALID with Kubernetes' message. old: NULL on create.
  * Includes metadata. */
 int schema_validate(const struct kind *k, const json_t *obj, const json_t *old,
@@ -377,6 +381,12 @@ int quantity_parse_milli(const char *text, int64_t *ret) MUST_CHECK;
 int quantity_parse(const char *text, int64_t *ret) MUST_CHECK;
 /* The canonical form Kubernetes writes back; caller frees; NULL when malformed. */
 char *quantity_canonical(const char *text);
+/* a + b and a - b, in a's form (b's when a is 0); NULL counts as 0. Caller frees; NULL when one is
+ * malformed. */
+char *quantity_sum(const char *a, const char *b);
+char *quantity_difference(const char *a, const char *b);
+/* < 0, 0, > 0; what is malformed is 0. */
+int quantity_cmp(const char *a, const char *b);
 /* IntOrString percentage of total, rounded up or down; plain numbers as they are. */
 int64_t int_or_percent(const json_t *v, int64_t total, bool round_up, int64_t fallback);
 

@@ -336,6 +336,11 @@ void handle_eviction(struct call *c)
 				      "Eviction", &err);
 	json_auto_t *wish = json_incref(json_object_get(body, "deleteOptions"));
 
+	if (body && *meta_name(body) && !streq(meta_name(body), c->target.name)) {
+		call_reply_error(c, ERR_BAD_REQUEST,
+				 "name in URL does not match name in Eviction object");
+		return;
+	}
 	if (body && !wish)
 		wish = json_object();
 	if (!body || call_delete_options(c, wish, &options, &err) < 0) {
@@ -346,8 +351,8 @@ void handle_eviction(struct call *c)
 	options.write.done = created_done;
 	options.write.done_arg = c;
 	c->on_gone = scale_gone;
-	if (registry_delete(c->api->registry, c->target.kind, c->target.ns, c->target.name,
-			    &options.write, &o, &gone, &err) < 0)
+	if (registry_evict(c->api->registry, c->target.ns, c->target.name, &options.write, &o,
+			   &gone, &err) < 0)
 		call_reply_err(c, &err);
 	else if (options.write.dry_run)
 		call_reply_json(c, 201, success_status(201));

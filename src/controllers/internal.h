@@ -22,6 +22,7 @@ struct controller_def {
 	void *(*start)(struct controller *c);
 	void (*stop)(void *state);
 };
+extern const struct controller_def quota_controller, disruption_controller;
 extern const struct controller_def replicaset_controller, deployment_controller,
 	endpoints_controller, endpointslice_controller, gc_controller, namespace_controller,
 	serviceaccount_controller, scheduler_controller, rbac_controller, token_controller,

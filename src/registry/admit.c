@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Admission: the namespace's life cycle, service accounts and priorities of pods. */
+/* Admission: the namespace's life cycle, service accounts of pods; the others' order. */
 #include "internal.h"
 
 static bool is_terminating(const struct object *ns)
@@ -54,37 +54,6 @@ static int set_service_account(struct registry *r, json_t *pod, struct err *err)
 	return 0;
 }
 
-/* The two classes every cluster has; others come with the PriorityClass kind. */
-static int set_priority(json_t *pod, struct err *err)
-{
-	static const struct {
-		const char *name;
-		int64_t value;
-	} classes[] = {
-		{"", 0},
-		{"system-cluster-critical", 2000000000},
-		{"system-node-critical", 2000001000},
-	};
-	const char *name = json_str(pod, "spec.priorityClassName", "");
-	int64_t given = json_int(pod, "spec.priority", 0);
-
-	for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
-		if (!streq(classes[i].name, name))
-			continue;
-		if (given && given != classes[i].value)
-			return fail_forbidden(
-				err, &kind_pod, meta_name(pod),
-				"the integer value of priority (%lld) must not be provided in pod "
-				"spec; priority admission controller computed %lld from the given "
-				"PriorityClass name",
-				(long long)given, (long long)classes[i].value);
-		json_put_int(pod, "spec.priority", classes[i].value);
-		return 0;
-	}
-	return fail_forbidden(err, &kind_pod, meta_name(pod),
-			      "no PriorityClass with name %s was found", name);
-}
-
 int admit_create(struct registry *r, const struct kind *k, json_t *obj, struct err *err)
 {
 	int rc;
@@ -94,5 +63,23 @@ int admit_create(struct registry *r, const struct kind *k, json_t *obj, struct e
 	rc = set_service_account(r, obj, err);
 	if (rc == 0)
 		rc = admit_runtime_class(r, obj, err);
-	return rc < 0 ? rc : set_priority(obj, err);
+	return rc < 0 ? rc : priority_set(r, obj, err);
+}
+
+void admit_defaulted(struct registry *r, const struct kind *k, json_t *obj)
+{
+	if (k == &kind_pod)
+		limits_fill(r, obj);
+}
+
+int admit_checked(struct registry *r, const struct kind *k, const json_t *obj, const json_t *old,
+		  struct err *err)
+{
+	int rc = 0;
+
+	if (k == &kind_priorityclass)
+		rc = priority_check_class(r, obj, err);
+	if ((k == &kind_pod && !old) || k == &kind_persistentvolumeclaim)
+		rc = limits_check(r, k, obj, err);
+	return rc < 0 ? rc : quota_check(r, k, obj, old, err);
 }

@@ -103,9 +103,11 @@ static int prepare(struct registry *r, const struct kind *k, const char *ns, jso
 	if (rc < 0)
 		return rc;
 	schema_default(k, obj, NULL);
+	admit_defaulted(r, k, obj);
 	if (!o->managed_given)
 		managed_note(k, NULL, obj, NULL, o->field_manager);
-	return schema_validate(k, obj, NULL, err);
+	rc = schema_validate(k, obj, NULL, err);
+	return rc < 0 ? rc : admit_checked(r, k, obj, NULL, err);
 }
 
 static int store(struct registry *r, const struct kind *k, json_t *obj,

@@ -10,6 +10,8 @@
  *   view.c       versions of a kind that are stored as another version
  *   admit.c      namespaces and pods: what may come in, what is filled in
  *   csr.c        subresources of certificate requests
+ *   priority.c limits.c quota.c   admission by PriorityClass, LimitRange, ResourceQuota
+ *   evict.c      evictions, by disruption budgets
  *   account.c    the API's credentials in every pod
  *   runtimeclass.c  what a RuntimeClass adds to a pod
  *   builtin.c    objects that a server makes for itself
@@ -120,6 +122,29 @@ int admit_namespace(struct registry *r, const struct kind *k, const char *ns, co
 		    struct err *err) MUST_CHECK;
 /* Fills in what admission plug-ins fill in, before defaults. */
 int admit_create(struct registry *r, const struct kind *k, json_t *obj, struct err *err) MUST_CHECK;
+/* The same after defaults. */
+void admit_defaulted(struct registry *r, const struct kind *k, json_t *obj);
+/* Whether what is valid may come in; the last question before it is stored. old: NULL on create. */
+int admit_checked(struct registry *r, const struct kind *k, const json_t *obj, const json_t *old,
+		  struct err *err) MUST_CHECK;
+
+/* ---- priority.c, limits.c, quota.c ------------------------------------------------------- */
+
+/* Sets priority and preemption of a new pod from its class. */
+int priority_set(struct registry *r, json_t *pod, struct err *err) MUST_CHECK;
+/* There is one default at most. */
+int priority_check_class(struct registry *r, const json_t *obj, struct err *err) MUST_CHECK;
+/* The two classes of the system. */
+int priority_make_classes(struct registry *r, struct err *err) MUST_CHECK;
+/* Gives containers what they do not say. */
+void limits_fill(struct registry *r, json_t *pod);
+/* obj: a pod or a claim. */
+int limits_check(struct registry *r, const struct kind *k, const json_t *obj,
+		 struct err *err) MUST_CHECK;
+int quota_check(struct registry *r, const struct kind *k, const json_t *obj, const json_t *old,
+		struct err *err) MUST_CHECK;
+/* What a pod asks for altogether; what: "requests" or "limits". New. */
+json_t *pod_resources(const json_t *pod, const char *what);
 
 /* ---- account.c -------------------------------------------------------------------------- */
 

@@ -80,6 +80,8 @@ static int make_system_objects(struct registry *r, struct err *err)
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(namespaces); i++)
 		rc = make_namespace(r, namespaces[i], err);
 	if (rc == 0)
+		rc = priority_make_classes(r, err);
+	if (rc == 0)
 		rc = make_service(r, api_service(), 1, err);
 	if (rc == 0 && r->allocator.size > DNS_OFFSET + 1)
 		rc = make_service(r, dns_service(), DNS_OFFSET, err);

@@ -306,6 +306,8 @@ static int update_existing(struct registry *r, const struct part *part, const st
 			     o->field_manager);
 	if (part->validate)
 		rc = schema_validate(k, obj, was, err);
+	if (rc == 0 && !part->subresource)
+		rc = admit_checked(r, k, obj, was, err);
 	if (rc == 0 && k == &kind_service)
 		rc = service_allocate(r, obj, err);
 	if (rc < 0)

@@ -151,8 +151,6 @@ void default_message(const struct message *m, json_t *obj);
 void default_put(json_t *obj, const char *key, json_t *value);
 /* What every PodSpec gets, in pods and templates. */
 void default_pod_spec(json_t *spec);
-/* "Guaranteed" "Burstable" "BestEffort". */
-const char *pod_qos_class(const json_t *pod);
 
 /* ---- names: NULL when good, else the static text Kubernetes prints ---------------------- */
 

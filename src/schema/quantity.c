@@ -170,29 +170,78 @@ static char *format_number(const struct quantity *q, wide mantissa, const char *
 			 (unsigned long long)mantissa, suffix);
 }
 
-char *quantity_canonical(const char *text)
+static char *format(const struct quantity *q)
 {
-	struct quantity q;
 	char exponent[16] = "";
 	wide v;
 	int power;
 
-	if (parse(text, &q) < 0)
-		return NULL;
-	if (q.format == BINARY_SI && q.nano >= 1024 * NANO) {
+	if (q->format == BINARY_SI && q->nano >= 1024 * NANO) {
 		power = 0;
-		for (v = (q.nano + NANO - 1) / NANO; v % 1024 == 0 && power < 6; v /= 1024)
+		for (v = (q->nano + NANO - 1) / NANO; v % 1024 == 0 && power < 6; v /= 1024)
 			power++;
-		return format_number(&q, v, power ? binary_suffixes[power - 1].text : "");
+		return format_number(q, v, power ? binary_suffixes[power - 1].text : "");
 	}
-	if (!q.nano)
+	if (!q->nano)
 		return xstrdup("0");
 	power = -3;
-	for (v = q.nano; v % 1000 == 0 && power < 6; v /= 1000)
+	for (v = q->nano; v % 1000 == 0 && power < 6; v /= 1000)
 		power++;
-	if (q.format != DECIMAL_EXPONENT)
-		return format_number(&q, v, decimal_suffixes[power + 3].text);
+	if (q->format != DECIMAL_EXPONENT)
+		return format_number(q, v, decimal_suffixes[power + 3].text);
 	if (power)
 		snprintf(exponent, sizeof(exponent), "e%d", power * 3);
-	return format_number(&q, v, exponent);
+	return format_number(q, v, exponent);
+}
+
+char *quantity_canonical(const char *text)
+{
+	struct quantity q;
+
+	return parse(text, &q) < 0 ? NULL : format(&q);
+}
+
+/* ---- arithmetic ------------------------------------------------------------------------- */
+
+static wide value_of(const struct quantity *q)
+{
+	return q->negative ? -q->nano : q->nano;
+}
+
+/* a + sign * b; both at most NANO_MAX, so that nothing overflows before it is cut. */
+static char *combine(const char *a, const char *b, int sign)
+{
+	struct quantity x = {0}, y = {0};
+	wide v;
+
+	if ((a && parse(a, &x) < 0) || (b && parse(b, &y) < 0))
+		return NULL;
+	v = value_of(&x) + sign * value_of(&y);
+	if (!x.nano)
+		x.format = y.format;
+	x.negative = v < 0;
+	v = v < 0 ? -v : v;
+	x.nano = v > NANO_MAX ? NANO_MAX : v;
+	return format(&x);
+}
+
+char *quantity_sum(const char *a, const char *b)
+{
+	return combine(a, b, 1);
+}
+
+char *quantity_difference(const char *a, const char *b)
+{
+	return combine(a, b, -1);
+}
+
+int quantity_cmp(const char *a, const char *b)
+{
+	struct quantity x = {0}, y = {0};
+
+	if (parse(a, &x) < 0)
+		x = (struct quantity){0};
+	if (parse(b, &y) < 0)
+		y = (struct quantity){0};
+	return (value_of(&x) > value_of(&y)) - (value_of(&x) < value_of(&y));
 }

@@ -16,14 +16,7 @@ bool is_qualified(const char *name)
 
 int quantity_compare(const json_t *a, const json_t *b)
 {
-	const char *x = json_string_value(a), *y = json_string_value(b);
-	int64_t m = 0, n = 0;
-
-	if (x && quantity_parse_milli(x, &m) < 0)
-		m = 0;
-	if (y && quantity_parse_milli(y, &n) < 0)
-		n = 0;
-	return (m > n) - (m < n);
+	return quantity_cmp(json_string_value(a), json_string_value(b));
 }
 
 /* Counted objects of a quota, or parts of pods. */

@@ -590,6 +590,80 @@ static void test_flowschema(void **state)
 	assert_string_equal(dangling(f, "mine"), "False");
 }
 
+static const char *str(const json_t *obj, const char *path)
+{
+	return json_str(obj, path, "");
+}
+
+static void test_quota_status(void **state)
+{
+	struct fixture *f = *state;
+	struct write_options o = {0};
+
+	create(&kind_resourcequota, "default",
+	       "{'metadata':{'name':'q'},'spec':{'hard':{'configmaps':'10','pods':'3'}}}");
+	settle(f);
+	const json_t *q = get(f, &kind_resourcequota, "default", "q");
+
+	assert_string_equal(str(q, "status.hard.pods"), "3");
+	assert_string_equal(str(q, "status.used.configmaps"), "0");
+	create(&kind_configmap, "default", "{'metadata':{'name':'a'}}");
+	settle(f);
+	assert_string_equal(
+		str(get(f, &kind_resourcequota, "default", "q"), "status.used.configmaps"), "1");
+	assert_int_equal(
+		registry_delete(reg, &kind_configmap, "default", "a", &o, NULL, NULL, NULL), 0);
+	settle(f);
+	assert_string_equal(
+		str(get(f, &kind_resourcequota, "default", "q"), "status.used.configmaps"), "0");
+}
+
+static int64_t budget(struct fixture *f, const char *name, const char *path)
+{
+	return json_int(get(f, &kind_poddisruptionbudget, "default", name), path, -1);
+}
+
+static void test_disruption(void **state)
+{
+	struct fixture *f = *state;
+	struct write_options o = {.grace_seconds = -1};
+	struct store_iter it;
+
+	node_up("4");
+	create(&kind_deployment, "default",
+	       "{'metadata':{'name':'d'},'spec':{'replicas':3,'selector':{'matchLabels':{'a':'b'}},"
+	       "'template':{'metadata':{'labels':{'a':'b'}},'spec':{'containers':[{'name':'c',"
+	       "'image':'i:1'}]}}}}");
+	create(&kind_poddisruptionbudget, "default",
+	       "{'metadata':{'name':'min'},'spec':{'minAvailable':2,'selector':{'matchLabels':{"
+	       "'a':'b'}}}}");
+	create(&kind_poddisruptionbudget, "default",
+	       "{'metadata':{'name':'max'},'spec':{'maxUnavailable':'34%','selector':{"
+	       "'matchLabels':{'a':'b'}}}}");
+	create(&kind_poddisruptionbudget, "default",
+	       "{'metadata':{'name':'none'},'spec':{'minAvailable':1}}");
+	run(f);
+	assert_int_equal(budget(f, "min", "status.currentHealthy"), 3);
+	assert_int_equal(budget(f, "min", "status.desiredHealthy"), 2);
+	assert_int_equal(budget(f, "min", "status.disruptionsAllowed"), 1);
+	assert_int_equal(budget(f, "min", "status.observedGeneration"), 1);
+	assert_int_equal(budget(f, "max", "status.expectedPods"), 3);
+	assert_int_equal(budget(f, "max", "status.desiredHealthy"), 1); /* 34% of 3, up */
+	assert_int_equal(budget(f, "none", "status.expectedPods"), 0);
+	assert_int_equal(budget(f, "none", "status.disruptionsAllowed"), 0);
+	/* the deployment's wish counts, not the pods there are */
+	it = store_iter(f->store, &kind_pod, "default");
+	assert_int_equal(registry_delete(reg, &kind_pod, "default", store_next(&it)->name, &o, NULL,
+					 NULL, NULL),
+			 0);
+	settle(f);
+	assert_int_equal(budget(f, "min", "status.disruptionsAllowed"), 0);
+	assert_int_equal(budget(f, "max", "status.expectedPods"), 3);
+	assert_int_equal(budget(f, "max", "status.disruptionsAllowed"), 1);
+	run(f);
+	assert_int_equal(budget(f, "min", "status.disruptionsAllowed"), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -606,6 +680,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_addresses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_csinode, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flowschema, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_quota_status, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_disruption, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
