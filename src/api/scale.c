@@ -4,12 +4,14 @@
 
 /* ---- autoscaling/v1 Scale ---------------------------------------------------------------- */
 
-/* The selector of spec.selector as text, "" when there is none. */
+/* The selector of spec.selector as text, "" when there is none. ReplicationControllers have a plain
+ * map of labels there. */
 static char *selector_text(const json_t *obj)
 {
-	auto_err err = {0};
+	const json_t *selector = json_at(obj, "spec.selector");
+	bool map = streq(json_str(obj, "kind", ""), "ReplicationController");
 	struct label_selector *sel auto_clean(label_selector) =
-		label_selector_from_json(json_at(obj, "spec.selector"), &err);
+		map ? label_selector_from_map(selector) : label_selector_from_json(selector, NULL);
 
 	return sel ? label_selector_format(sel) : xstrdup("");
 }

@@ -289,4 +289,7 @@ void hpa_v1_from_storage(json_t *obj)
 		annotate(obj, CONDITIONS, conditions);
 	json_drop(obj, "spec.behavior");
 	json_drop(obj, "status.conditions");
+	if (json_at(obj, "status")) /* v1 writes it even when it is 0 */
+		json_put_int(obj, "status.currentReplicas",
+			     json_int(obj, "status.currentReplicas", 0));
 }
