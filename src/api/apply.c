@@ -3,24 +3,28 @@
  * merging, owners and conflicts are the registry's. */
 #include "internal.h"
 
-static int check_applied(struct call *c, json_t *obj, struct err *err)
+/* The type that is applied: the target's, or that of its subresource. */
+struct applied_type {
+	const struct message *m;
+	const char *api_version, *kind;
+};
+
+static int check_applied(const struct call *c, const struct applied_type *t, json_t *obj,
+			 struct err *err)
 {
-	const struct kind *k = c->target.kind;
-	char version[API_VERSION_MAX];
 	const char *name = meta_name(obj), *v = json_str(obj, "apiVersion", "");
 
-	kind_api_version(k, version);
-	if (!streq(v, version))
+	if (!streq(v, t->api_version))
 		return err_set(
 			err, ERR_BAD_REQUEST,
 			"Incorrect version specified in apply patch. Specified patch version: "
 			"%s, expected: %s",
-			v, version);
-	if (!streq(json_str(obj, "kind", ""), k->kind))
+			v, t->api_version);
+	if (!streq(json_str(obj, "kind", ""), t->kind))
 		return err_set(err, ERR_BAD_REQUEST,
 			       "the kind in the data (%s) does not match the "
 			       "expected kind (%s)",
-			       json_str(obj, "kind", ""), k->kind);
+			       json_str(obj, "kind", ""), t->kind);
 	if (json_at(obj, "metadata.managedFields"))
 		return err_set(err, ERR_BAD_REQUEST, "metadata.managedFields must be nil");
 	if (*name && !streq(name, c->target.name))
@@ -74,7 +78,7 @@ static char *typed_path(const struct message *m, const json_t *obj, const char *
 }
 
 /* Problems of the body by the decoder's words: unknown fields are never let through here. */
-static void add_unknown(struct call *c, const json_t *obj, const struct strv *found,
+static void add_unknown(const struct message *m, const json_t *obj, const struct strv *found,
 			struct strv *problems)
 {
 	static const char unknown[] = "unknown field \"";
@@ -85,25 +89,24 @@ static void add_unknown(struct call *c, const json_t *obj, const struct strv *fo
 		auto_free char *path = xstrdup(found->v[i] + strlen(unknown));
 
 		path[strcspn(path, "\"")] = '\0';
-		auto_free char *typed = typed_path(c->target.kind->message, obj, path);
+		auto_free char *typed = typed_path(m, obj, path);
 
 		strv_addf(problems, "%s: field not declared in schema", typed);
 	}
 }
 
-static int fail_untyped(struct call *c, const struct strv *problems, struct err *err)
+static int fail_untyped(const struct call *c, const struct applied_type *t,
+			const struct strv *problems, struct err *err)
 {
-	const struct kind *k = c->target.kind;
 	auto_strbuf b = {0};
-	char version[API_VERSION_MAX];
 
 	for (size_t i = 0; i < problems->n; i++)
 		strbuf_addf(&b, problems->n == 1 ? "%s" : "\n  %s", problems->v[i]);
 	/* A plain error upstream: no reason, 500. */
-	return err_set(
-		err, ERR_UNKNOWN, "failed to create typed patch object (%s%s%s; %s, Kind=%s): %s%s",
-		c->target.ns ? c->target.ns : "", "/", c->target.name, kind_api_version(k, version),
-		k->kind, problems->n == 1 ? "" : "errors:", b.s);
+	return err_set(err, ERR_UNKNOWN,
+		       "failed to create typed patch object (%s/%s; %s, Kind=%s): %s%s",
+		       c->target.ns ? c->target.ns : "", c->target.name, t->api_version, t->kind,
+		       problems->n == 1 ? "" : "errors:", b.s);
 }
 
 /* Duplicate keys follow fieldValidation. */
@@ -128,15 +131,15 @@ static int check_duplicates(struct call *c, const struct strv *found, struct err
 		       b.s);
 }
 
-static json_t *applied_body(struct call *c, struct err *err)
+static json_t *read_applied(struct call *c, const struct applied_type *t, struct err *err)
 {
-	const struct kind *k = c->target.kind;
-	auto_free char *what = xasprintf("%s in version \"%s\"", k->kind, k->version);
+	const char *slash = strrchr(t->api_version, '/');
+	auto_free char *what =
+		xasprintf("%s in version \"%s\"", t->kind, slash ? slash + 1 : t->api_version);
 	auto_strv found = {0}, problems = {0};
 	size_t len;
 	const char *text = http_body(c->req, &len);
-	json_auto_t *obj =
-		schema_decode_yaml(k->message, what, text, len, FIELDS_WARN, &found, err);
+	json_auto_t *obj = schema_decode_yaml(t->m, what, text, len, FIELDS_WARN, &found, err);
 
 	if (!obj)
 		return NULL;
@@ -144,12 +147,12 @@ static json_t *applied_body(struct call *c, struct err *err)
 		err_set(err, ERR_BAD_REQUEST, "the body of the request must be an object");
 		return NULL;
 	}
-	if (check_applied(c, obj, err) < 0)
+	if (check_applied(c, t, obj, err) < 0)
 		return NULL;
-	add_unknown(c, obj, &found, &problems);
-	fields_check(k->message, obj, &problems);
+	add_unknown(t->m, obj, &found, &problems);
+	fields_check(t->m, obj, &problems);
 	if (problems.n) {
-		fail_untyped(c, &problems, err);
+		fail_untyped(c, t, &problems, err);
 		return NULL;
 	}
 	if (check_duplicates(c, &found, err) < 0)
@@ -159,37 +162,44 @@ static json_t *applied_body(struct call *c, struct err *err)
 
 /* ---- the request ------------------------------------------------------------------------- */
 
-static int check_manager(const struct write_options *o, bool named, struct err *err)
-{
-	static const char text[] = "Required value: is required for apply patch";
-	int rc;
-
-	if (named && *o->field_manager)
-		return 0;
-	rc = err_set(err, ERR_INVALID, "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: %s",
-		     text);
-	err_about(err, "PatchOptions", "meta.k8s.io", NULL);
-	err_cause_add(err, "FieldValueRequired", "fieldManager", "%s", text);
-	return rc;
-}
-
-void handle_apply(struct call *c, const struct write_options *options)
+static int check_manager(struct call *c, struct err *err)
 {
 	auto_free char *named = http_param(c->req, "fieldManager");
-	struct write_options w = *options;
+
+	if (!str_empty(named))
+		return 0;
+	return option_invalid(c, "FieldValueRequired", "fieldManager",
+			      "Required value: is required for apply patch", err);
+}
+
+json_t *apply_body(struct call *c, const struct message *m, const char *api_version,
+		   const char *kind, struct write_options *o, struct err *err)
+{
+	const struct applied_type t = {m, api_version, kind};
+
+	if (check_manager(c, err) < 0 || call_dry_run(c, &o->dry_run, err) < 0 ||
+	    call_manager(c, &o->field_manager, err) < 0)
+		return NULL;
+	o->force = call_bool(c, "force");
+	return read_applied(c, &t, err);
+}
+
+void handle_apply(struct call *c)
+{
+	const struct kind *k = c->target.kind;
 	const char *ns = c->target.ns ? c->target.ns : "";
-	json_auto_t *applied = NULL;
+	struct write_options w = write_options_for(c);
+	char version[API_VERSION_MAX];
 	const struct object *o;
 	bool created = false;
 	auto_err err = {0};
+	json_auto_t *applied =
+		apply_body(c, k->message, kind_api_version(k, version), k->kind, &w, &err);
 
-	w.force = call_bool(c, "force");
-	if (check_manager(options, !str_empty(named), &err) < 0 ||
-	    !(applied = applied_body(c, &err)) ||
-	    registry_apply(c->api->registry, c->target.kind, c->target.sub, ns, c->target.name,
-			   applied, &w, &o, &created, &err) < 0)
+	if (!applied || registry_apply(c->api->registry, k, c->target.sub, ns, c->target.name,
+				       applied, &w, &o, &created, &err) < 0)
 		call_reply_err(c, &err);
-	else if (options->dry_run)
+	else if (w.dry_run)
 		call_reply_object(c, created ? 201 : 200, o);
 	else
 		write_wait(c, created ? 201 : 200, o);

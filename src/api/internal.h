@@ -202,7 +202,7 @@ void handle_watch(struct call *c);
 void handle_create(struct call *c);
 void handle_update(struct call *c);
 void handle_patch(struct call *c);
-void handle_apply(struct call *c, const struct write_options *options); /* of handle_patch */
+void handle_apply(struct call *c); /* of handle_patch */
 void handle_delete(struct call *c);
 void handle_delete_collection(struct call *c);
 void handle_scale_get(struct call *c);
@@ -256,6 +256,9 @@ struct write_options write_options_for(struct call *c);
 int write_options_parse(struct call *c, struct write_options *o, struct err *err) MUST_CHECK;
 /* Stores obj in place of the target; the common end of PUT and PATCH. */
 void write_update(struct call *c, json_t *obj, const struct write_options *options);
+/* The configuration that the request applies, of type m, and its options; NULL + err. */
+json_t *apply_body(struct call *c, const struct message *m, const char *api_version,
+		   const char *kind, struct write_options *o, struct err *err);
 /* Patches v by the request's body and content type; m for strategic patches. NULL + err. */
 json_t *patch_apply(struct call *c, const struct message *m, const json_t *v, struct err *err);
 

@@ -227,20 +227,29 @@ static json_t *patch_object(struct call *c, const struct object *o, struct err *
 	return made;
 }
 
-void handle_patch(struct call *c)
+static void patch_present(struct call *c)
 {
-	enum patch_type type;
 	struct write_options options;
 	const struct object *o;
 	json_auto_t *made = NULL;
 	auto_err err = {0};
 
-	if (patch_type(c, &type, &err) < 0 || write_options_parse(c, &options, &err) < 0)
-		call_reply_err(c, &err);
-	else if (type == PATCH_APPLY)
-		handle_apply(c, &options);
-	else if (!(o = call_object(c, &err)) || !(made = patch_object(c, o, &err)))
+	if (write_options_parse(c, &options, &err) < 0 || !(o = call_object(c, &err)) ||
+	    !(made = patch_object(c, o, &err)))
 		call_reply_err(c, &err);
 	else
 		write_update(c, made, &options);
+}
+
+void handle_patch(struct call *c)
+{
+	enum patch_type type;
+	auto_err err = {0};
+
+	if (patch_type(c, &type, &err) < 0)
+		call_reply_err(c, &err);
+	else if (type == PATCH_APPLY)
+		handle_apply(c);
+	else
+		patch_present(c);
 }

@@ -234,8 +234,8 @@ static void complete(struct call *c, struct err *err)
 			err_about(err, k->plural, k->group, c->target.name);
 		break;
 	case ERR_INVALID:
-		/* Without causes it is the request that is invalid (a failed JSON patch test). */
-		if (k && err->n_causes)
+		/* Else it is the request that is invalid: its options, or the patch. */
+		if (k && err->n_causes && str_starts(err_message(err), k->kind))
 			err_about(err, k->kind, k->group, c->target.name);
 		break;
 	case ERR_UNKNOWN:

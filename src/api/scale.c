@@ -230,8 +230,65 @@ void handle_scale_put(struct call *c)
 		call_reply_err(c, &err);
 }
 
+/* What applying this scale applies to the parent. */
+static json_t *parent_of(const struct call *c, const json_t *scale)
+{
+	const struct kind *k = c->target.kind;
+	const json_t *n = json_at(scale, "spec.replicas");
+	const char *rev = json_str(scale, "metadata.resourceVersion", "");
+	struct scale_paths paths;
+	char version[API_VERSION_MAX];
+	json_t *obj = json_object();
+
+	json_put_str(obj, "apiVersion", kind_api_version(k, version));
+	json_put_str(obj, "kind", k->kind);
+	json_put_str(obj, "metadata.name", c->target.name);
+	if (*rev)
+		json_put_str(obj, "metadata.resourceVersion", rev);
+	if (n && custom_scale(k, &paths))
+		json_path_set(obj, paths.spec, json_integer(json_integer_value(n)));
+	else if (n)
+		json_put_int(obj, "spec.replicas", json_integer_value(n));
+	return obj;
+}
+
+/* Server-side apply of a Scale. */
+static void scale_apply(struct call *c)
+{
+	auto_err err = {0};
+	struct write_options options = {.done = scale_done, .done_arg = c, .grace_seconds = -1};
+	json_auto_t *scale = apply_body(c, message_find("io.k8s.api.autoscaling.v1.Scale"),
+					"autoscaling/v1", "Scale", &options, &err);
+	const struct object *o = scale ? call_object(c, &err) : NULL, *stored;
+	bool created;
+
+	if (!o || check_scale(scale, &err) < 0) {
+		call_reply_err(c, &err);
+		return;
+	}
+	json_auto_t *applied = parent_of(c, scale);
+
+	options.tracked_as = "scale";
+	if (registry_apply(c->api->registry, c->target.kind, NULL, o->ns, o->name, applied,
+			   &options, &stored, &created, &err) < 0) {
+		call_reply_err(c, &err);
+	} else if (options.dry_run) {
+		reply_scale(c, 200, scale_new(c->target.kind, object_json(stored)));
+	} else {
+		c->data = object_ref(stored);
+		c->on_gone = scale_gone;
+	}
+}
+
 void handle_scale_patch(struct call *c)
 {
+	char type[64];
+
+	content_type(c->req, type);
+	if (streq(type, "application/apply-patch+yaml")) {
+		scale_apply(c);
+		return;
+	}
 	auto_err err = {0};
 	const struct object *o = scale_parent(c, &err);
 	json_auto_t *scale = o ? scale_new(c->target.kind, object_json(o)) : NULL;

@@ -10,7 +10,9 @@
 
 struct apply {
 	const struct kind *k;
-	const char *sub, *manager;
+	const char *sub; /* what is written */
+	const char *as;	 /* the subresource that entries name */
+	const char *manager;
 	const json_t *live;
 	const json_t *applied;
 	json_t *entries; /* of the live object */
@@ -60,7 +62,7 @@ static void find_conflicts(const struct apply *a, const json_t *allowed, struct 
 
 	json_array_foreach(a->entries, i, e)
 	{
-		if (managed_is(e, a->manager, "Apply", a->sub))
+		if (managed_is(e, a->manager, "Apply", a->as))
 			continue;
 		json_auto_t *both = fields_intersection(managed_set(e), a->changed);
 		json_auto_t *left = fields_difference(both, allowed);
@@ -165,7 +167,7 @@ static const json_t *last_set(const struct apply *a)
 
 	json_array_foreach(a->entries, i, e)
 	{
-		if (managed_is(e, a->manager, "Apply", a->sub))
+		if (managed_is(e, a->manager, "Apply", a->as))
 			return managed_set(e);
 	}
 	return NULL;
@@ -179,7 +181,7 @@ static json_t *owned_set(const struct apply *a)
 
 	json_array_foreach(a->entries, i, e)
 	{
-		if (managed_is(e, a->manager, "Apply", a->sub))
+		if (managed_is(e, a->manager, "Apply", a->as))
 			continue;
 		json_t *more = fields_union(all, managed_set(e));
 
@@ -210,12 +212,12 @@ static void merge(struct apply *a)
 	/* The same again: the entry keeps its time, applying twice changes nothing. */
 	json_array_foreach(left, i, e)
 	{
-		if (same || !managed_is(e, a->manager, "Apply", a->sub))
+		if (same || !managed_is(e, a->manager, "Apply", a->as))
 			json_array_append(list, e);
 	}
 	if (!same && json_object_size(a->set))
 		json_array_append_new(list,
-				      managed_entry(a->k, a->manager, "Apply", a->sub, a->set));
+				      managed_entry(a->k, a->manager, "Apply", a->as, a->set));
 	managed_store(a->merged, list);
 	json_decref(list);
 }
@@ -256,7 +258,8 @@ static int apply_create(struct registry *r, struct apply *a, const char *ns, jso
 				     "existing object was found",
 				     meta_uid(obj));
 	if (json_object_size(a->set))
-		json_array_append_new(list, managed_entry(a->k, a->manager, "Apply", NULL, a->set));
+		json_array_append_new(list,
+				      managed_entry(a->k, a->manager, "Apply", a->as, a->set));
 	managed_store(obj, list);
 	w.managed_given = true;
 	return registry_create(r, a->k, ns, obj, &w, ret, err);
@@ -289,13 +292,14 @@ int registry_apply(struct registry *r, const struct kind *k, const char *subreso
 	json_auto_t *all = fields_of(k->message, applied);
 	struct apply a = {.k = k,
 			  .sub = subresource,
+			  .as = o->tracked_as ? o->tracked_as : subresource,
 			  .manager = o->field_manager,
 			  .applied = applied,
 			  .set = managed_strip(k, subresource, all)};
 	int rc;
 
 	*ret_created = !live;
-	if (!live && subresource)
+	if (!live && a.as)
 		rc = fail_not_found(err, k, name);
 	else if (!live)
 		rc = apply_create(r, &a, ns, applied, o, ret, err);

@@ -320,6 +320,13 @@ def test_status_and_scale_owners(c):
     true("f:replicas" not in owners[("me", "Apply", "")]["f:spec"], "replicas are the scaler's")
     clash = ask(c, "PATCH", deploys + "/owned", body, APPLY, want=409, fieldManager="me").json
     contains(clash["message"], 'conflict with "scaler" with subresource "scale" using apps/v1: .spec.replicas')
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 2}}
+    clash = ask(c, "PATCH", deploys + "/owned/scale", scale, APPLY, want=409, fieldManager="hpa").json
+    contains(clash["message"], 'conflict with "scaler" with subresource "scale"')
+    applied = ask(c, "PATCH", deploys + "/owned/scale", scale, APPLY, want=200, fieldManager="hpa", force="true").json
+    equal((applied["kind"], applied["spec"]["replicas"]), ("Scale", 2))
+    equal(entries(ask(c, "GET", deploys + "/owned").json)[("hpa", "Apply", "scale")], {"f:spec": {"f:replicas": {}}})
+    ask(c, "PATCH", deploys + "/owned/scale", {"spec": {"replicas": 1}}, MERGE, want=200, fieldManager="scaler")
     bad = {**body, "spec": {**body["spec"], "replicass": 1}}
     equal(ask(c, "PATCH", deploys + "/owned", bad, APPLY, want=500, fieldManager="me").json["message"],
           "failed to create typed patch object (default/owned; apps/v1, Kind=Deployment): .spec.replicass: "
@@ -589,6 +596,8 @@ def test_field_validation(c):
     true(strict("PATCH", DEPLOYS + "/bad", patch, ops, want=422).endswith(", ".join(found)), "operations")
     equal(warnings(ask(c, "PATCH", DEPLOYS + "/bad", patch, ops, want=200)), found)
     wrong = ask(c, "PATCH", DEPLOYS + "/bad", {"spec": {"replicas": "x"}}, MERGE, want=422).json
+    equal([x["field"] for x in wrong["details"]["causes"]], ["patch"])
+    true("kind" not in wrong["details"], "it is the request that is invalid")
     contains(wrong["message"], "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas")
     # Apply never lets unknown fields through; duplicates follow fieldValidation.
     known = BAD_YAML.replace("  unknown1: x\n", "").replace("        unknownNested: x\n", "")
