@@ -248,7 +248,9 @@ static void answer_head(struct http_request *r, int code, const char *type, uint
 	strbuf_addf(&b, "HTTP/1.1 %d %s\r\n", code, http_reason_phrase(code));
 	add_date(&b);
 	strbuf_add(&b, r->headers.s ? r->headers.s : "", r->headers.len);
-	if (type)
+	/* A client puts the headers of a 304 over those that it has: the type is still the old one.
+	 */
+	if (type && code != 304)
 		strbuf_addf(&b, "Content-Type: %s\r\n", type);
 	if (r->chunked)
 		strbuf_adds(&b, "Transfer-Encoding: chunked\r\n");
