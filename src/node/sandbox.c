@@ -217,10 +217,29 @@ static struct sandbox *start(struct pod *p, struct err *err)
 	return sandbox_start(p->node->parts.runtime, &c, &pod_sandbox_ops, p, err);
 }
 
+/* What asks for another runtime (for its isolation, most likely) must not run in ours. */
+static int check_handler(const struct pod *p, struct err *err)
+{
+	const char *name = json_str(pod_json(p), "spec.runtimeClassName", NULL), *handler;
+	const struct object *class;
+
+	if (!name)
+		return 0;
+	class = store_get(p->node->store, &kind_runtimeclass, "", name);
+	if (!class)
+		return err_set(err, ERR_NOT_FOUND, "RuntimeClass \"%s\" not found", name);
+	handler = json_str(object_json(class), "handler", "");
+	if (streq(handler, runtime_name(p->node->parts.runtime)))
+		return 0;
+	return err_set(err, ERR_NOT_FOUND, "no runtime for \"%s\" is configured", handler);
+}
+
 int pod_start_sandbox(struct pod *p, struct err *err)
 {
-	int ret = take_address(p, err);
+	int ret = check_handler(p, err);
 
+	if (ret == 0)
+		ret = take_address(p, err);
 	if (ret < 0)
 		return ret;
 	ret = pod_write_files(p, err);

@@ -5,7 +5,7 @@ import json
 import re
 import socket
 
-from lib import Cluster, contains, equal, kubectls, true, wait
+from lib import Cluster, contains, equal, kubectls, pod, true, wait
 
 JSON = "application/json"
 MERGE = "application/merge-patch+json"
@@ -576,29 +576,88 @@ def test_node_lease(c):
 
 
 def test_runtime_class(c):
-    def bad(pod, text):
-        code, got, _ = exchange(c, "POST", "/api/v1/namespaces/default/pods", pod)
+    def bad(obj, text):
+        code, got, _ = exchange(c, "POST", "/api/v1/namespaces/default/pods", obj)
         equal((code, json.loads(got)["message"]), (403, f'pods "classy" is forbidden: {text}'))
 
-    def pod(**spec):
+    def classy(**spec):
         return {"metadata": {"name": "classy"}, "spec": {**BODIES["Pod"]["spec"], **spec}}
     classes = "/apis/node.k8s.io/v1/runtimeclasses"
     call(c, "POST", classes, {"metadata": {"name": "heavy"}, "handler": "crun", "overhead": {"podFixed": {
         "cpu": "10m", "memory": "1Mi"}}, "scheduling": {"nodeSelector": {"class": "heavy"}, "tolerations": [
             {"key": "heavy", "operator": "Exists"}]}}, want=201)
-    bad(pod(runtimeClassName="none"), 'pod rejected: RuntimeClass "none" not found')
-    bad(pod(runtimeClassName="heavy", overhead={"cpu": "1"}),
+    bad(classy(runtimeClassName="none"), 'pod rejected: RuntimeClass "none" not found')
+    bad(classy(runtimeClassName="heavy", overhead={"cpu": "1"}),
         "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
-    bad(pod(overhead={"cpu": "1"}),
+    bad(classy(overhead={"cpu": "1"}),
         "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")
-    bad(pod(runtimeClassName="heavy", nodeSelector={"class": "light"}),
+    bad(classy(runtimeClassName="heavy", nodeSelector={"class": "light"}),
         "conflict: runtimeClass.scheduling.nodeSelector[class] = heavy; pod.spec.nodeSelector[class] = light")
-    made = call(c, "POST", "/api/v1/namespaces/default/pods", pod(runtimeClassName="heavy"), want=201)
+    made = call(c, "POST", "/api/v1/namespaces/default/pods", classy(runtimeClassName="heavy"), want=201)
     equal(made["spec"]["overhead"], {"cpu": "10m", "memory": "1Mi"})
     equal(made["spec"]["nodeSelector"], {"none": "such", "class": "heavy"})
     true({"key": "heavy", "operator": "Exists"} in made["spec"]["tolerations"], "tolerations")
     call(c, "DELETE", "/api/v1/namespaces/default/pods/classy")
     call(c, "DELETE", f"{classes}/heavy")
+
+
+def test_runtime_handlers(c):
+    """Pods run when their class names the runtime there is, and wait with an event when it does not."""
+    name = c.get("node", c.name)["status"]["nodeInfo"]["containerRuntimeVersion"].partition(":")[0]
+    c.load_image()
+    for handler in (name, "other"):
+        c.apply({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": f"class-{handler}"},
+                 "handler": handler})
+        p = pod(f"on-{handler}", ["sleep", "60"])
+        p["spec"]["runtimeClassName"] = f"class-{handler}"
+        c.apply(p)
+    wait("the good one", lambda: c.get("pod", f"on-{name}")["status"]["phase"] == "Running")
+    wait("the event", lambda: 'Failed to create pod sandbox: no runtime for "other" is configured' in
+         c.kubectl("describe", "pod", "on-other").stdout)
+    equal(c.get("pod", "on-other")["status"]["phase"], "Pending")
+    c.kubectl("delete", "pod", f"on-{name}", "on-other", "--now")
+    c.kubectl("delete", "runtimeclass", f"class-{name}", "class-other")
+
+
+# ---- what single conformance tests ask for -------------------------------------------------------
+
+def test_lease_times(c):
+    """MicroTimes of the first year, and a put that creates."""
+    path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/old"
+    spec = {"holderIdentity": "h", "leaseDurationSeconds": 30, "acquireTime": "0001-01-01T00:00:02.000000Z",
+            "renewTime": "0001-01-01T00:00:05.000000Z", "leaseTransitions": 0}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "old"}, "spec": spec}
+    made = call(c, "PUT", path, lease, want=201)
+    equal(call(c, "GET", path)["spec"], spec)
+    made["spec"]["renewTime"] = "0001-01-01T00:00:07.5Z"
+    call(c, "PUT", path, made)
+    contains(c.kubectl("get", "lease", "old").stdout, "h")
+    contains(c.kubectl("describe", "lease", "old").stdout, "Holder Identity")
+    code, text, _ = exchange(c, "PUT", path, lease)
+    equal((code, json.loads(text)["details"]["causes"][0]["field"]), (422, "metadata.resourceVersion"))
+    call(c, "DELETE", path)
+
+
+def test_node_objects(c):
+    """A Node that somebody else registers: made, patched, updated, its status, deleted."""
+    path = "/api/v1/nodes/far"
+    call(c, "POST", "/api/v1/nodes", {"metadata": {"name": "far"}, "spec": {"unschedulable": True}, "status": {
+        "phase": "Running", "addresses": [{"type": "InternalIP", "address": "10.9.9.9"}]}}, want=201)
+    call(c, "PATCH", path, {"metadata": {"labels": {"far": "patched"}}}, STRATEGIC)
+    listed = call(c, "GET", "/api/v1/nodes?labelSelector=far%3Dpatched")["items"]
+    equal([n["metadata"]["name"] for n in listed], ["far"])
+
+    def update():
+        node = call(c, "GET", path)
+        node["metadata"]["labels"]["far"] = "updated"
+        return exchange(c, "PUT", path, node)[0] == 200
+    wait("the update", update)
+    status = {"status": {"conditions": [{"type": "Tested", "status": "True"}]}}
+    got = call(c, "PATCH", path + "/status", status, STRATEGIC)
+    equal([x["type"] for x in got["status"]["conditions"] if x["type"] == "Tested"], ["Tested"])
+    equal(got["metadata"]["labels"]["far"], "updated")
+    call(c, "DELETE", path)
+    equal(exchange(c, "GET", path)[0], 404)
 
 
 def test_components_and_bindings(c):
