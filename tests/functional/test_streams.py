@@ -4,6 +4,7 @@ of Kubernetes speak: SPDY, WebSockets and one in the other."""
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -187,6 +188,32 @@ def test_run_attached(c):
         contains(got.stdout, 'pod "once" deleted', version)
 
 
+def on_terminal(c, *args, stdin=""):
+    """kubectl on a terminal of 43 columns, by script(1)."""
+    words = " ".join(shlex.quote(a) for a in (c.kubectl_path, "--kubeconfig", c.kubeconfig, *args))
+    env = dict(os.environ, HOME=c.disk)
+    return c.inside(["script", "-qec", f"stty cols 43 rows 21; {words}", "/dev/null"], stdin=stdin, env=env, check=False)
+
+
+def test_terminals(c):
+    ask = ("sh", "-c", "read l; stty size; tty; echo got $l")
+    for version in each_kubectl(c):
+        got = on_terminal(c, "run", "ask", f"--image={IMAGE}", "-it", "--rm", "--restart=Never",
+                          "--image-pull-policy=Never", "--command", "--", *ask, stdin="hello\n").stdout
+        for part in ("21 43", "/dev/pts/", "got hello", 'pod "ask" deleted'):
+            contains(got, part, version)
+        name = "tty-" + version.replace(".", "-")
+        got = on_terminal(c, "debug", "shell", f"--image={IMAGE}", "--image-pull-policy=Never", f"--container={name}",
+                          "-it", "--", *ask, stdin="hello\n").stdout
+        for part in ("21 43", "got hello"):
+            contains(got, part, version)
+        c.apply(pod("talk", command=("sh", "-c", "while read l; do echo got $l; [ $l != end ] || exit; done"),
+                    stdin=True, tty=True, restart="Never"))
+        c.wait_ready("default", {"app": "talk"}, 1)
+        contains(on_terminal(c, "attach", "-it", "talk", stdin="hello\nend\n").stdout, "got end", version)
+        c.kubectl("delete", "pod", "talk", "--force", "--grace-period=0")
+
+
 # -- port forwarding
 
 
@@ -321,7 +348,8 @@ def backend(c, port, *tls):
         {"apiVersion": "v1", "kind": "Endpoints", "metadata": meta,
          "subsets": [{"addresses": [{"ip": address}], "ports": [{"name": "api", "port": port}]}]}]})
     p = subprocess.Popen(["nsenter", f"--net=/run/netns/{c.ns}", sys.executable,
-                          os.path.join(TOP, "tests", "functional", "backend.py"), address, str(port), *tls])
+                          os.path.join(TOP, "tests", "functional", "backend.py"), address, str(port), *tls],
+                         stderr=subprocess.DEVNULL)  # it complains of clients that leave
     try:
         wait("the backend", lambda: c.inside(["bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"]).returncode == 0)
         yield f"{SERVICES}{name}"
@@ -530,3 +558,125 @@ def test_copy_there_and_back(c):
             with open(os.path.join(back, name), "rb") as f:
                 true(f.read() == data, f"{version}: {name} came back changed")
         c.kubectl("exec", "shell", "--", "rm", "-rf", f"/tmp/{version}")
+
+
+# -- clients that do not read
+
+
+def memory_kib(c):
+    with open(f"/proc/{c.daemon.pid}/status") as f:
+        return int(next(line.split()[1] for line in f if line.startswith("VmRSS:")))
+
+
+def cpu_ticks(c):
+    with open(f"/proc/{c.daemon.pid}/stat") as f:
+        return sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13]))
+
+
+def rest(c):
+    """Waits until the daemon does no work: everything is held up by whoever does not read."""
+    seen = []
+
+    def still():
+        seen.append(cpu_ticks(c))
+        return len(seen) > 10 and seen[-1] - seen[-10] <= 1
+    wait("the daemon to rest", still, timeout=60, every=0.1)
+
+
+@contextlib.contextmanager
+def unread(c, n, start):
+    """n clients made by start(); what the daemon's memory has grown by for each of them, in KiB, is bounded."""
+    rest(c)
+    before = memory_kib(c)
+    clients = []
+    try:
+        for _ in range(n):
+            clients.append(start())
+        rest(c)
+        grown = memory_kib(c) - before
+        true(grown < n * 1024 + 2048, f"{n} clients cost {grown} KiB")
+        true(all(client.poll() is None for client in clients if hasattr(client, "poll")), "a client has ended")
+        # And whoever does read is served.
+        equal(c.coracle("get", "--raw", "/readyz", timeout=10).stdout, "ok")
+        yield clients
+    finally:
+        for client in clients:
+            client.close() if hasattr(client, "close") else (client.kill(), client.communicate())
+
+
+def test_unread_exec(c):
+    for version in each_kubectl(c):
+        with unread(c, 4, lambda: c.popen_kubectl("exec", "shell", "--", "busybox", "yes", stdout=subprocess.PIPE)):
+            pass
+    wait("the commands to end", lambda: "yes" not in c.kubectl("exec", "shell", "--", "ps").stdout)
+
+
+def test_unread_stdin(c):
+    for version in each_kubectl(c):
+        with open("/dev/zero") as zero:
+            with unread(c, 4, lambda: c.popen_kubectl("exec", "-i", "shell", "--", "sleep", "3597", stdin=zero)):
+                pass
+
+
+def test_unread_log(c):
+    c.apply(pod("gush", command=("sh", "-c", "seq 300000; exec sleep 3600")))
+    wait("the log", lambda: "300000" in c.coracle("logs", "gush", "--tail=1").stdout)
+    for version in each_kubectl(c):
+        with unread(c, 4, lambda: c.popen_kubectl("logs", "-f", "gush", stdout=subprocess.PIPE)):
+            pass
+    path = PODS + "gush/log?follow=true"
+    with unread(c, 4, lambda: wsclient.WebSocket(c.socket, path, ["binary.k8s.io"]).s):
+        pass
+    c.kubectl("delete", "pod", "gush", "--force", "--grace-period=0")
+
+
+def test_unread_watch(c):
+    c.kubectl("create", "configmap", "large")
+
+    def change(n):
+        for i in range(n):
+            curl(c, "/api/v1/namespaces/default/configmaps/large", "-X", "PATCH", "-H",
+                 "Content-Type: application/merge-patch+json", "-d", "@-", stdin=json.dumps({"data": {"x": str(i) * 200000}}))
+    change(40)  # what the history of changes takes is not the watches'
+    path = "/api/v1/namespaces/default/configmaps?watch=1&resourceVersion=" + \
+        c.get("configmap", "large", "default")["metadata"]["resourceVersion"]
+
+    def watch():
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(c.socket)
+        s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        return s
+    rest(c)
+    before = memory_kib(c)
+    clients = [watch() for _ in range(4)] + [wsclient.WebSocket(c.socket, path).s for _ in range(4)]
+    try:
+        change(40)
+        rest(c)
+        grown = memory_kib(c) - before
+        # A megabyte and an event for each, and once more as much for what the history holds longer.
+        true(grown < 8 * 2048 + 8 * 1024, f"8 watches cost {grown} KiB")
+    finally:
+        for s in clients:
+            s.close()
+    c.kubectl("delete", "configmap", "large")
+
+
+def test_unread_proxy_and_port_forward(c):
+    with backend(c, 9106) as service:
+        def fetch():
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(c.socket)
+            s.sendall(f"GET {service}:api/proxy/stream?pieces=100000 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            return s
+        with unread(c, 8, fetch):
+            pass
+    c.apply(pod("flood", command=("sh", "-c", "while true; do yes | nc -l -p 9000; done")))
+    c.wait_ready("default", {"app": "flood"}, 1)
+    for protocol in ("v4.channel.k8s.io", "base64.channel.k8s.io"):
+        def forward():
+            ws = wsclient.WebSocket(c.socket, PODS + "flood/portforward?ports=9000", [protocol])
+            true([ws.receive() for _ in range(3)][2][1][:1] in (b"\0", b"0"), "data of the pod")
+            return ws.s
+        with unread(c, 1, forward):
+            pass
+    c.kubectl("delete", "pod", "flood", "--force", "--grace-period=0")
