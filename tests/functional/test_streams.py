@@ -196,14 +196,15 @@ def on_terminal(c, *args, stdin=""):
 
 
 def test_terminals(c):
-    ask = ("sh", "-c", "read l; stty size; tty; echo got $l")
+    # The size comes when it comes.
+    ask = ("sh", "-c", 'read l; until [ "$(stty size)" = "21 43" ]; do sleep 0.1; done; stty size; tty; echo got $l')
     for version in each_kubectl(c):
         got = on_terminal(c, "run", "ask", f"--image={IMAGE}", "-it", "--rm", "--restart=Never",
                           "--image-pull-policy=Never", "--command", "--", *ask, stdin="hello\n").stdout
         for part in ("21 43", "/dev/pts/", "got hello", 'pod "ask" deleted'):
             contains(got, part, version)
         name = "tty-" + version.replace(".", "-")
-        got = on_terminal(c, "debug", "shell", f"--image={IMAGE}", "--image-pull-policy=Never", f"--container={name}",
+        got = on_terminal(c, "debug", "web", f"--image={IMAGE}", "--image-pull-policy=Never", f"--container={name}",
                           "-it", "--", *ask, stdin="hello\n").stdout
         for part in ("21 43", "got hello"):
             contains(got, part, version)
@@ -515,8 +516,11 @@ def test_debug_containers_survive_the_daemon(c):
 
 
 def test_debug_container_rules(c):
+    c.apply(pod("strict"))
+    c.wait_ready("default", {"app": "strict"}, 1)
+
     def patch(change, sub="ephemeralcontainers"):
-        got = curl(c, f"{PODS}shell/{sub}" if sub else f"{PODS}shell", "-X", "PATCH", "-H",
+        got = curl(c, f"{PODS}strict/{sub}" if sub else f"{PODS}strict", "-X", "PATCH", "-H",
                    "Content-Type: application/strategic-merge-patch+json", "-d", json.dumps({"spec": change}))
         return json.loads(got.stdout)
     one = {"name": "one", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "3600"]}
@@ -538,7 +542,7 @@ def test_debug_container_rules(c):
     bad["spec"]["ephemeralContainers"] = [one]
     contains(c.kubectl("create", "-f", "-", stdin=json.dumps(bad), check=False).stderr,
              "spec.ephemeralContainers: Forbidden: cannot be set on create")
-    got = json.loads(curl(c, PODS + "shell/ephemeralcontainers").stdout)
+    got = json.loads(curl(c, PODS + "strict/ephemeralcontainers").stdout)
     equal((got["kind"], got["spec"]["ephemeralContainers"][0]["name"]), ("Pod", "one"))
 
 
