@@ -66,6 +66,33 @@ static const char *bearer(const struct http_request *req)
 	return h + 7 + strspn(h + 7, " ");
 }
 
+/*
+ * Browsers cannot add headers to a WebSocket's request: the token comes as one of its
+ * sub-protocols, in base64url without padding (kubernetes apiserver
+ * authentication/request/websocket). Caller frees.
+ */
+static char *ws_bearer(const struct http_request *req)
+{
+	auto_strv offered = {0};
+	auto_strbuf text = {0};
+	unsigned char *token = NULL;
+	size_t len;
+
+	if (!ws_requested(req))
+		return NULL;
+	ws_protocols(req, &offered);
+	for (size_t i = 0; i < offered.n && !text.len; i++)
+		if (str_starts(offered.v[i], WS_BEARER))
+			strbuf_adds(&text, offered.v[i] + strlen(WS_BEARER));
+	for (size_t i = 0; i < text.len; i++)
+		text.s[i] = text.s[i] == '-' ? '+' : text.s[i] == '_' ? '/' : text.s[i];
+	while (text.len % 4)
+		strbuf_addc(&text, '=');
+	if (!text.len || base64_decode(text.s, text.len, &token, &len) < 0)
+		return NULL;
+	return (char *)token;
+}
+
 int auth_bearer(const struct api *a, const char *token, const json_t *audiences, struct user *ret,
 		json_t **ret_audiences, struct err *err)
 {
@@ -84,8 +111,11 @@ int auth_bearer(const struct api *a, const char *token, const json_t *audiences,
 static enum auth auth_token(const struct api *a, const struct http_request *req, struct user *ret)
 {
 	const char *token = bearer(req);
+	auto_free char *inside = token ? NULL : ws_bearer(req);
 	auto_err err = {0};
 
+	if (inside)
+		token = inside;
 	if (str_empty(token))
 		return AUTH_NONE;
 	if (auth_bearer(a, token, NULL, ret, NULL, &err) == 0)

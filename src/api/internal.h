@@ -98,6 +98,8 @@ struct ws_protocol {
 	unsigned version;
 	bool text; /* the payload is text by itself */
 };
+/* A token of a client that cannot send headers travels as the rest of such a "protocol". */
+#define WS_BEARER "base64url.bearer.authorization.k8s.io."
 /* The first protocol offered that is in the list, which ends with a NULL name; NULL: none. */
 const struct ws_protocol *ws_offered(struct call *c, const struct ws_protocol *list);
 /* Same; adds the answer's headers. NULL: refused, the call is answered. */

@@ -67,13 +67,25 @@ static bool is_private(const char *name)
 	return strcasecmp(name, "Authorization") == 0 ||
 	       strncasecmp(name, "Impersonate-", strlen("Impersonate-")) == 0 ||
 	       strcasecmp(name, "Host") == 0 || strcasecmp(name, "X-Forwarded-For") == 0 ||
-	       strcasecmp(name, "X-Forwarded-Uri") == 0;
+	       strcasecmp(name, "X-Forwarded-Uri") == 0 ||
+	       strcasecmp(name, "Sec-WebSocket-Protocol") == 0;
 }
 
 static void add_pair(struct strv *headers, const char *name, const char *value)
 {
 	strv_add(headers, name);
 	strv_add(headers, value);
+}
+
+/* Without the one that is a token. */
+static void add_ws_protocols(const struct http_request *req, struct strv *headers)
+{
+	auto_strv offered = {0};
+
+	ws_protocols(req, &offered);
+	for (size_t i = 0; i < offered.n; i++)
+		if (!str_starts(offered.v[i], WS_BEARER))
+			add_pair(headers, "Sec-WebSocket-Protocol", offered.v[i]);
 }
 
 /* The client's address behind those of the proxies before us. */
@@ -102,6 +114,7 @@ static void request_headers(struct call *c, const char *upgrade, struct strv *he
 			add_pair(headers, name, value);
 	add_pair(headers, "X-Forwarded-Uri", http_path(c->req));
 	add_forwarded(c->req, headers);
+	add_ws_protocols(c->req, headers);
 	if (upgrade) {
 		add_pair(headers, "Connection", "Upgrade");
 		add_pair(headers, "Upgrade", upgrade);

@@ -42,7 +42,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def upgrade(self):
         self.send_response_only(101)
-        for name, value in (("Connection", "Upgrade"), ("Upgrade", "shout"), ("X-Backend", "yes")):
+        for name, value in (("Connection", "Upgrade"), ("Upgrade", "shout"), ("X-Backend", "yes"),
+                            ("X-Protocol", ",".join(self.headers.get_all("Sec-WebSocket-Protocol", [])))):
             self.send_header(name, value)
         self.end_headers()
         while data := self.rfile.readline():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """exec, attach, port forwarding, logs, watches and proxied requests, in every protocol that clients
 of Kubernetes speak: SPDY, WebSockets and one in the other."""
+import base64
 import contextlib
 import json
 import os
@@ -332,6 +333,26 @@ def test_watch_over_websocket(c):
         equal(s.all(), [1000])
 
 
+def test_token_of_a_browser(c):
+    """It comes as a sub-protocol; over TCP, where nobody is known by his socket."""
+    with open(os.path.join(c.state_dir, "pki", "token")) as f:
+        token = f.read().strip()
+
+    def head(token):
+        coded = base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
+        headers = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+                   f"Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.{coded}, base64.binary.k8s.io"]
+        got = c.inside(["curl", "-skN", "--http1.1", "--max-time", "2", "-D", "-", "-o", "/dev/null",
+                        *(word for h in headers for word in ("-H", h)),
+                        "https://127.0.0.1:6443/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=1"], check=False)
+        return got.stdout
+    good = head(token)
+    contains(good, "HTTP/1.1 101 ")
+    contains(good, "Sec-WebSocket-Protocol: base64.binary.k8s.io")
+    contains(head(token + "x"), "HTTP/1.1 401 ")
+
+
 # -- the proxy subresource
 
 PODS, SERVICES = "/api/v1/namespaces/default/pods/", "/api/v1/namespaces/default/services/"
@@ -449,7 +470,8 @@ def test_proxy_upgrades(c):
     with backend(c, 9104) as service, socket.socket(socket.AF_UNIX) as s:
         s.settimeout(20)
         s.connect(c.socket)
-        s.sendall(f"GET {service}:api/proxy/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n"
+        s.sendall(f"GET {service}:api/proxy/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: shout\r\n"
+                  "Sec-WebSocket-Protocol: loud, base64url.bearer.authorization.k8s.io.c2VjcmV0\r\n\r\n"
                   "early\n".encode())
         f = s.makefile("rb")
         equal(f.readline(), b"HTTP/1.1 101 Switching Protocols\r\n")
@@ -457,6 +479,7 @@ def test_proxy_upgrades(c):
         while not head.endswith(b"\r\n\r\n"):
             head += f.readline()
         contains(head.decode(), "X-Backend: yes")
+        contains(head.decode(), "X-Protocol: loud\r\n", "the token stays here")
         equal(f.readline(), b"EARLY\n")
         s.sendall(b"late\n")
         equal(f.readline(), b"LATE\n")
