@@ -17,6 +17,8 @@ int place_find(struct call *c, struct place *ret, struct err *err) MUST_CHECK;
  * same host goes below prefix, the path up to and including "/proxy". Caller frees.
  */
 char *proxy_location(const char *location, const char *prefix, const char *place, const char *host);
+/* Answers what the node of this process answers by itself; false: it is for another server. */
+bool kubelet_page(struct call *c);
 /* Joins two connections, both handed over. */
 void tunnel_start(struct api *a, struct stream *one, struct stream *other);
 

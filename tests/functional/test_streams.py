@@ -497,6 +497,23 @@ def test_proxy_to_tls(c):
         equal(got["path"], "/secret")
 
 
+def test_proxy_to_the_node(c):
+    node = f"/api/v1/nodes/{c.name}/proxy"
+    get = lambda path: c.kubectl("get", "--raw", node + path).stdout
+    equal(get("/healthz"), "ok")
+    true({"web", "shell"} <= {p["metadata"]["name"] for p in json.loads(get("/pods/"))["items"]}, "the pods")
+    contains(get("/metrics"), "container_cpu_usage_seconds_total")
+
+    def usage():
+        summary = json.loads(get("/stats/summary"))
+        pods = {p["podRef"]["name"]: p["containers"] for p in summary["pods"]}
+        return summary["node"].get("memory") and pods.get("web", [{}])[0].get("memory")
+    true(wait("figures", usage)["workingSetBytes"] > 0, "memory of the container")
+    equal(curl(c, node + "/no").stdout, "404 page not found\n")
+    contains(c.kubectl("get", "--raw", f"/api/v1/nodes/{c.name}:9/proxy/", check=False).stderr,
+             ":9: connect: connection refused")
+
+
 # -- ephemeral containers, copies
 
 
