@@ -59,22 +59,13 @@ static bool is_built_in(const char *group, const char *version)
 	return false;
 }
 
-static bool crd_serves(const json_t *crd, const char *group, const char *version)
+/* The list of kinds follows the definitions, which are too large to be parsed for this. */
+static bool is_custom(const char *group, const char *version)
 {
-	const json_t *v = json_find(json_at(crd, "spec.versions"), "name", version);
+	const struct kind *k;
 
-	return streq(json_str(crd, "spec.group", ""), group) && json_bool(v, "served", false) &&
-	       streq(json_str(condition_find(json_at(crd, "status"), "Established"), "status", ""),
-		     "True");
-}
-
-static bool is_custom(struct controller *c, const char *group, const char *version)
-{
-	struct store_iter it = store_iter(c->store, &kind_customresourcedefinition, NULL);
-	const struct object *o;
-
-	while ((o = store_next(&it)))
-		if (crd_serves(object_json(o), group, version))
+	for (size_t i = 0; (k = kind_next(&i));)
+		if (k->custom && streq(k->group, group) && streq(k->version, version))
 			return true;
 	return false;
 }
@@ -121,7 +112,7 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 		return 0;
 	version = xstrndup(name, (size_t)(dot - name));
 	custom = !is_built_in(dot + 1, version);
-	served = !custom || is_custom(c, dot + 1, version);
+	served = !custom || is_custom(dot + 1, version);
 	if (served && !o)
 		return create(c, name, dot + 1, version, custom, err);
 	/* one that somebody else made stays */
@@ -140,11 +131,12 @@ static void dirty_version(struct controller *c, const char *group, const char *v
 
 static void dirty_versions(struct controller *c, const struct object *crd)
 {
-	const char *group = json_str(object_json(crd), "spec.group", "");
+	json_auto_t *head = custom_head(crd->text, crd->len);
+	const char *group = json_str(head, "spec.group", "");
 	size_t i;
 	json_t *v;
 
-	json_array_foreach(json_at(object_json(crd), "spec.versions"), i, v)
+	json_array_foreach(json_at(head, "spec.versions"), i, v)
 		dirty_version(c, group, json_str(v, "name", ""));
 }
 
