@@ -167,7 +167,8 @@ const struct kind *kind_next(size_t *i);
 const struct kind *kind_find(const char *group, const char *version, const char *plural);
 /* api_version: "v1" or "apps/v1". */
 const struct kind *kind_by_name(const char *api_version, const char *kind);
-/* Same, but finds versions of custom kinds that are stored and not served, too. */
+/* Same for what is stored: finds versions of custom kinds that are not served, too, and in place of
+ * one that is known no more the one that is stored now. */
 const struct kind *kind_known(const char *api_version, const char *kind);
 /* plural, singular, short name or Kind, any case; "deployments.apps" too. For the client. */
 const struct kind *kind_by_word(const char *word);

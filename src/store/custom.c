@@ -3,9 +3,9 @@
  * The store's own interest in CustomResourceDefinitions: which kinds there are follows from the
  * definitions it holds, at the start as well as with every write, also with one that is taken back.
  * When a schema changes, the objects in memory are brought into its form at once, under the same
- * revision, as if they were read from a disk by the new schema; the file follows with the next
- * write of each object, and a start does the same again for those that are older than their
- * definition.
+ * revision, as if they were read from a disk by the new schema. The file follows with the next
+ * write of each object, or lazily when they are stored in another version now; a start does the
+ * same again for those that are older than their definition.
  */
 #include "internal.h"
 
@@ -52,6 +52,10 @@ static void settle(struct store *s, const struct kind *k, uint64_t below)
 		if (old->kind == k && old->rev >= below)
 			continue;
 		o = settled(s, k, old);
+		if (old->kind != k) { /* the former version may be taken out one day */
+			o->flags |= STORED_LAZY;
+			op_add(s, old, &o->pub, STORE_LAZY, NULL, NULL);
+		}
 		index_change(s, old, &o->pub);
 		map_put(&s->by_uid, o->pub.uid, &o->pub);
 		object_unref_later(s, old);

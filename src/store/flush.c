@@ -136,7 +136,7 @@ static bool writes_row(const struct op *op)
 static bool is_void(const struct store *s, const struct op *op)
 {
 	const struct object *o = op->after;
-	const struct object *now = store_get(s, o->kind, o->ns, o->name);
+	const struct object *now = index_find(s, o->kind, o->ns, o->name);
 
 	return !now || stored_of(now)->id != op->id;
 }
@@ -275,7 +275,7 @@ static void on_written(struct store *s, struct batch *b)
 		if (op->class == STORE_LAZY && !is_void(s, op)) {
 			const struct object *o = op->after;
 
-			o = store_get(s, o->kind, o->ns, o->name);
+			o = index_find(s, o->kind, o->ns, o->name);
 			stored_of(o)->flags |= STORED_DURABLE;
 		}
 		finish(s, op, NULL);
@@ -294,7 +294,7 @@ static const json_t *status_after(const struct object *now, const struct op *op)
 static void take_back(struct store *s, const struct op *op)
 {
 	const struct object *o = op->after ? op->after : op->before;
-	const struct object *now = store_get(s, o->kind, o->ns, o->name);
+	const struct object *now = index_find(s, o->kind, o->ns, o->name);
 	struct stored *back;
 
 	if (now && stored_of(now)->id != op->id)

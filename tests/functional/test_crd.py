@@ -141,6 +141,36 @@ def test_definitions_that_are_refused(c):
         "protected groups must have approval annotation")
 
 
+def test_status_of_a_definition(c):
+    define(c, widgets())
+    path = CRDS + "/widgets.example.com/status"
+    crd = made(c, "GET", path)
+    crd["status"]["conditions"].append({"type": "Own", "status": "True", "reason": "R", "message": "M",
+                                        "lastTransitionTime": "2024-01-01T00:00:00Z"})
+    crd["spec"]["names"]["shortNames"] = ["no"]
+    crd = made(c, "PUT", path, crd)
+    equal(condition(crd, "Own")["message"], "M", "status")
+    equal(crd["spec"]["names"]["shortNames"], ["wd"], "nothing else")
+    made(c, "PATCH", path, [{"op": "add", "path": "/status/conditions", "value": [
+        {"type": "Patched", "status": "True", "reason": "R", "message": "M"}]}], "application/json-patch+json")
+    wait("served again", lambda: condition(made(c, "GET", path), "Established").get("status") == "True")
+    equal(condition(made(c, "GET", path), "Patched")["status"], "True", "patched")
+    made(c, "POST", WIDGETS, widget("a"))
+    remove(c, "widgets.example.com")
+
+
+def test_many_definitions(c):
+    for i in range(10):
+        crd = widgets(plural=f"many{i}s", kind=f"Many{i}", short=f"m{i}")
+        crd["metadata"]["labels"] = {"many": "yes"}
+        made(c, "POST", CRDS, crd)
+    wait("served", lambda: len(made(c, "GET", "/apis/example.com/v1")["resources"]) == 30)
+    equal(len(made(c, "GET", CRDS + "?labelSelector=many%3Dyes")["items"]), 10, "list")
+    made(c, "DELETE", CRDS + "?labelSelector=many%3Dyes")
+    wait("gone", lambda: not made(c, "GET", CRDS + "?labelSelector=many%3Dyes")["items"])
+    equal(ask(c, "GET", "/apis/example.com/v1")[0], 404, "not served")
+
+
 def test_name_conflicts(c):
     define(c, widgets())
     define(c, widgets(plural="gadgets", kind="Gadget", short="wd"), established=False)

@@ -534,7 +534,10 @@ static void store_keeps_objects_of_custom_kinds(void **state UNUSED)
 
 		k = kind_find("example.com", "v1", "foos");
 		beta = kind_find("example.com", "v1beta1", "foos");
-		assert_ptr_equal(kind_storage(k), beta);
+		if (i == 0)
+			assert_ptr_equal(kind_storage(k), beta);
+		else
+			assert_null(k);
 		o = store_get(f->store, beta, "n", "x");
 		assert_non_null(o);
 		assert_string_equal(json_str(object_json(o), "spec.a", ""), "1");
@@ -543,7 +546,13 @@ static void store_keeps_objects_of_custom_kinds(void **state UNUSED)
 		assert_string_equal(json_str(object_json(o), "apiVersion", ""),
 				    "example.com/v1beta1");
 		assert_ptr_equal(store_get_uid(f->store, "u2"), o);
-		/* the same after a start, as it was written by the former schema */
+		/* the same after a start, as it was written by the former schema, and when the
+		 * version it was written in has been taken out */
+		if (i == 0) {
+			json_array_remove(json_at(crd, "spec.versions"), 1);
+			json_put_int(crd, "metadata.generation", 3);
+			put(f, &kind_customresourcedefinition, crd);
+		}
 		fixture_settle(f);
 		fixture_close(f);
 		assert_null(kind_find("example.com", "v1", "foos"));

@@ -217,6 +217,19 @@ const struct kind *kind_next(size_t *i)
 	return at < n_served ? &served[at]->kind : NULL;
 }
 
+/* An object of a version that is known no more is one of the stored version. */
+static const struct kind *kind_of_group(const char *api_version, const char *kind)
+{
+	size_t len = strcspn(api_version, "/");
+
+	for (struct custom *c = customs; c; c = c->next)
+		if (!c->dead && c->storage && streq(c->storage->word, kind) &&
+		    strlen(c->storage->group) == len &&
+		    strncmp(c->storage->group, api_version, len) == 0)
+			return &c->storage->kind;
+	return NULL;
+}
+
 const struct kind *kind_known(const char *api_version, const char *kind)
 {
 	const struct kind *k = kind_by_name(api_version, kind);
@@ -227,7 +240,7 @@ const struct kind *kind_known(const char *api_version, const char *kind)
 			if (!c->v[i]->dead && streq(c->v[i]->word, kind) &&
 			    streq(kind_api_version(&c->v[i]->kind, buf), api_version))
 				k = &c->v[i]->kind;
-	return k;
+	return k ? k : kind_of_group(api_version, kind);
 }
 
 bool kind_is_served(const struct kind *k)
