@@ -303,6 +303,9 @@ struct snapshot {
 void snapshot_take(struct call *c, const struct selection *sel, const struct list_options *o,
 		   struct snapshot *ret);
 void snapshot_add(struct snapshot *s, const struct object *o);
+/* The i-th one, in the version that the call asks for. It is converted only here, since that takes
+ * time, too. */
+const struct object *snapshot_at(const struct call *c, struct snapshot *s, size_t i);
 void snapshot_done(struct snapshot *s);
 /* Answers with these objects (taken over) as a list of the call's kind; more: the limit cut it. */
 void list_reply(struct call *c, struct list_options *o /* taken over */, struct snapshot *s,

@@ -53,7 +53,8 @@ static bool select_some(struct listing *l, mono_t start)
 	size_t limit = l->o.limit ? l->o.limit : SIZE_MAX;
 
 	while (l->looked < l->found.n && l->kept <= limit) {
-		const struct object *o = l->found.objects[l->looked];
+		const struct object *o = all ? l->found.objects[l->looked]
+					     : snapshot_at(l->call, &l->found, l->looked);
 
 		if (selection_matches(&l->sel, l->call, o)) {
 			/* Swapped, so that every reference stays in the array. */
@@ -271,7 +272,7 @@ static void listing_go(void *arg)
 			work_queue_next(l->call->api->loop, &l->work);
 			return;
 		}
-		add_item(l, l->found.objects[l->next]);
+		add_item(l, snapshot_at(l->call, &l->found, l->next));
 		l->next++;
 	}
 	listing_end(l);

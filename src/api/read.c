@@ -95,6 +95,7 @@ void snapshot_take(struct call *c, const struct selection *sel, const struct lis
 		return;
 	}
 	it.past = o ? o->past : NULL;
+	it.as = it.kind; /* snapshot_at() converts */
 	/* What kubectl asks before it watches: one object by name. */
 	if (name && (t->ns || !t->kind->namespaced) && !it.past && !(o && o->after_name)) {
 		obj = store_get(c->api->store, t->kind, ns, name);
@@ -104,6 +105,17 @@ void snapshot_take(struct call *c, const struct selection *sel, const struct lis
 	}
 	while ((obj = store_next(&it)))
 		snapshot_add(ret, obj);
+}
+
+const struct object *snapshot_at(const struct call *c, struct snapshot *s, size_t i)
+{
+	const struct object *o = s->objects[i], *as = object_as(o, c->target.kind);
+
+	if (as != o) {
+		s->objects[i] = object_ref(as);
+		object_unref(o);
+	}
+	return as;
 }
 
 void snapshot_done(struct snapshot *s)

@@ -256,7 +256,7 @@ static bool send_initial(struct watch *w)
 	mono_t start = mono_now();
 
 	while (w->next < w->initial.n) {
-		const struct object *o = w->initial.objects[w->next];
+		const struct object *o = snapshot_at(w->call, &w->initial, w->next);
 
 		if (call_backlog(w->call) > BACKLOG_HIGH)
 			return false; /* on_drain brings us back */

@@ -259,13 +259,13 @@ static void collection_go(void *arg)
 	size_t limit = d->list.limit ? d->list.limit : SIZE_MAX;
 
 	while (d->next < d->found.n && d->deleted.n < limit && !d->err.message) {
-		const struct object *victim = d->found.objects[d->next];
+		const struct object *victim;
 
 		if (slice_over(start)) {
 			work_queue_next(d->call->api->loop, &d->work);
 			return;
 		}
-		d->next++;
+		victim = snapshot_at(d->call, &d->found, d->next++);
 		if (selection_matches(&d->sel, d->call, victim))
 			collection_delete(d, victim);
 	}

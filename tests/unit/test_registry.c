@@ -721,6 +721,7 @@ static void test_versions(void **state)
 	rev = o->rev;
 	assert_int_equal(
 		json_len(object_json(store_get(f->store, v2, "default", "h")), "spec.metrics"), 2);
+	rev = o->rev;
 	fixture_settle(f);
 	assert_int_equal(seen.n, 2);
 	assert_true(seen.old);
