@@ -26,13 +26,39 @@ static void mark_budgets(struct controller *c, const struct object *o)
 		controller_dirty(c, budget->ns, budget->name);
 }
 
+static bool has_budgets(struct controller *c, const char *ns)
+{
+	struct store_iter it = store_iter(c->store, &kind_poddisruptionbudget, ns);
+
+	return store_next(&it) != NULL;
+}
+
+/* Pods tell of themselves all the time; what counts here is seldom among it. */
+static bool matters(const struct store_event *ev)
+{
+	const json_t *now, *was, *labels, *before;
+
+	if (ev->type != STORE_MODIFIED)
+		return true;
+	now = object_json(ev->obj);
+	was = object_json(ev->old);
+	if (ev->obj->kind != &kind_pod)
+		return json_int(now, "spec.replicas", 1) != json_int(was, "spec.replicas", 1);
+	labels = json_at(now, "metadata.labels");
+	before = json_at(was, "metadata.labels");
+	if (labels != before && !(labels && before && json_equal(labels, before)))
+		return true;
+	return pod_ready(now) != pod_ready(was) || pod_active(now) != pod_active(was);
+}
+
 static void on_event(struct controller *c, const struct store_event *ev)
 {
 	const struct kind *k = ev->obj->kind;
 
 	if (k == &kind_poddisruptionbudget)
 		controller_dirty(c, ev->obj->ns, ev->obj->name);
-	else if (k == &kind_pod || (k->namespaced && kind_subresource(k, "scale")))
+	else if ((k == &kind_pod || (k->namespaced && kind_subresource(k, "scale"))) &&
+		 has_budgets(c, ev->obj->ns) && matters(ev))
 		mark_budgets(c, ev->obj);
 }
 

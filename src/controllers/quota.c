@@ -13,13 +13,43 @@ static void mark_quotas(struct controller *c, const struct object *o)
 			controller_dirty(c, quota->ns, quota->name);
 }
 
+static bool differs(const json_t *a, const json_t *b, const char *path)
+{
+	const json_t *x = json_at(a, path), *y = json_at(b, path);
+
+	return x != y && !(x && y && json_equal(x, y));
+}
+
+/* Most changes of an object leave what it uses as it was; pods tell of themselves all the time. */
+static bool changes_usage(const struct store_event *ev)
+{
+	const struct kind *k = ev->obj->kind;
+	const json_t *now, *was;
+
+	if (ev->type != STORE_MODIFIED)
+		return true;
+	if (k != &kind_pod && k != &kind_service && k != &kind_persistentvolumeclaim)
+		return false;
+	now = object_json(ev->obj);
+	was = object_json(ev->old);
+	if (k == &kind_pod)
+		return differs(now, was, "status.phase") ||
+		       differs(now, was, "metadata.deletionTimestamp");
+	return differs(now, was, "spec");
+}
+
 static void on_event(struct controller *c, const struct store_event *ev)
 {
-	if (!ev->obj->kind->namespaced)
+	const struct object *o = ev->obj;
+	struct store_iter quotas;
+
+	if (!o->kind->namespaced)
 		return;
-	if (ev->obj->kind == &kind_resourcequota)
-		controller_dirty(c, ev->obj->ns, ev->obj->name);
-	mark_quotas(c, ev->obj);
+	if (o->kind == &kind_resourcequota)
+		controller_dirty(c, o->ns, o->name);
+	quotas = store_iter(c->store, &kind_resourcequota, o->ns);
+	if (store_next(&quotas) && changes_usage(ev))
+		mark_quotas(c, o);
 }
 
 static int reconcile(struct controller *c, const char *key, struct err *err)
