@@ -10,6 +10,7 @@
 
 #include "../../src/identity/internal.h"
 #include "../../src/identity/jwt.h"
+#include "../../src/node/tokens.h"
 
 struct fixture {
 	struct loop *loop;
@@ -294,6 +295,60 @@ static void test_token(void **state)
 	assert_int_equal(identity_token_check(f->id, elsewhere, other, &again, NULL, &err), 0);
 }
 
+/* ---- what a volume holds ----------------------------------------------------------------- */
+
+#define HOUR (3600 * USEC_PER_SEC)
+
+static void test_renewal(void **state)
+{
+	struct fixture *f = *state;
+	json_auto_t *source = parse("{\"path\":\"t\",\"expirationSeconds\":3600}");
+	json_auto_t *vault = parse("{\"path\":\"v\",\"expirationSeconds\":600,\"audience\":\"v\"}");
+	struct tokens t = {0};
+	mono_t start = {1000}, early = mono_add(start, HOUR / 100 * 79);
+	mono_t late = mono_add(start, HOUR / 100 * 80);
+	auto_err err = {0};
+
+	put(f, &kind_pod,
+	    "{\"metadata\":{\"name\":\"p\",\"namespace\":\"a\"},\"spec\":{\"serviceAccountName\":"
+	    "\"robot\"}}");
+	const struct object *pod = store_get(f->store, &kind_pod, "a", "p");
+
+	assert_int_equal(tokens_due_in(&t, start), 0);
+	assert_null(tokens_get(&t, f->id, f->store, pod, source, start, &err));
+	assert_string_equal(err_message(&err),
+			    "failed to fetch token: serviceaccounts \"robot\" not found");
+	put(f, &kind_serviceaccount, "{\"metadata\":{\"name\":\"robot\",\"namespace\":\"a\"}}");
+	pod = store_get(f->store, &kind_pod, "a", "p");
+	auto_free char *first = xstrdup(tokens_get(&t, f->id, f->store, pod, source, start, &err));
+
+	assert_int_equal(tokens_due_in(&t, start), HOUR / 100 * 80 + 1);
+	assert_string_equal(tokens_get(&t, f->id, f->store, pod, source, early, &err), first);
+	assert_int_equal(tokens_due_in(&t, late), 1);
+	assert_string_not_equal(tokens_get(&t, f->id, f->store, pod, source, late, &err), first);
+	assert_int_equal(tokens_due_in(&t, late), HOUR / 100 * 80 + 1);
+	assert_non_null(tokens_get(&t, f->id, f->store, pod, vault, late, &err));
+	assert_int_equal(tokens_due_in(&t, late), 480 * USEC_PER_SEC + 1);
+	tokens_done(&t);
+}
+
+/* ---- certificates ------------------------------------------------------------------------ */
+
+static void test_csr(void **state)
+{
+	struct fixture *f = *state;
+	auto_free char *junk = base64_encode("junk", 4);
+	json_auto_t *spec = json_pack("{s:s, s:[s]}", "request", junk, "usages", "client auth");
+	bool masters;
+	auto_err err = {0};
+
+	assert_true(identity_csr_check(junk, &masters, &err) < 0);
+	assert_string_equal(err_message(&err), "PEM block type must be CERTIFICATE REQUEST");
+	assert_true(identity_csr_check("not base64", &masters, &err) < 0);
+	assert_null(identity_csr_sign(f->id, spec, &err));
+	assert_int_equal(err.reason, ERR_INVALID);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,6 +358,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_index, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_jwt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_token, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_renewal, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_csr, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
