@@ -171,6 +171,10 @@ def backend(cluster):
     cluster.load_image()
     cluster.apply(lib.deployment("web", 1, probe=False))
     pod = cluster.wait_ready("default", {"app": "web"}, 1)[0]
+    # Ended connections would use up the ports of all: none is remembered, for anybody.
+    for pid in [cluster.daemon.pid, *cluster.sandboxes()]:
+        lib.run(["nsenter", "-t", str(pid), "--net", "sh", "-c",
+                 "echo 0 >/proc/sys/net/ipv4/tcp_max_tw_buckets; echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range"])
     return pod["status"]["podIP"], cluster.get("service", "web", "default")["spec"]["clusterIP"]
 
 
