@@ -21,6 +21,7 @@ enum {
 };
 
 struct child {
+	struct list node;
 	struct loop *loop;
 	pid_t pid;
 	int pidfd;
@@ -139,6 +140,13 @@ static void child_bury(void *arg)
 	free(c);
 }
 
+static void child_free(struct child *c)
+{
+	list_del(&c->node);
+	io_free(c->io);
+	loop_free_later(c->loop, child_bury, c);
+}
+
 static void on_child(void *arg, int fd UNUSED, unsigned what UNUSED)
 {
 	struct child *c = arg;
@@ -146,10 +154,15 @@ static void on_child(void *arg, int fd UNUSED, unsigned what UNUSED)
 
 	if (waitpid(c->pid, &status, WNOHANG) == 0)
 		return;
-	io_free(c->io);
-	loop_free_later(c->loop, child_bury, c);
+	child_free(c);
 	if (c->fn)
 		c->fn(c->arg, status);
+}
+
+void children_abandon(struct loop *loop)
+{
+	list_foreach (&loop->children, c, struct child, node)
+		child_free(c);
 }
 
 struct child *child_spawn(struct loop *loop, const struct child_config *config, child_fn *fn,
@@ -170,6 +183,7 @@ struct child *child_spawn(struct loop *loop, const struct child_config *config, 
 	fcntl(pidfd, F_SETFD, FD_CLOEXEC);
 	c = xnew(struct child);
 	*c = (struct child){.loop = loop, .pid = pid, .pidfd = pidfd, .fn = fn, .arg = arg};
+	list_add_tail(&loop->children, &c->node);
 	c->io = io_new(loop, pidfd, IO_READ, on_child, c);
 	return c;
 }

@@ -16,7 +16,7 @@ struct loop {
 	struct list later;    /* the same, for the next turn */
 	struct grave *graves; /* freed in the bury phase */
 	struct list draining; /* streams that are closed once their output is sent */
-	struct list timers, listeners;
+	struct list timers, listeners, children;
 	struct timer *until; /* loop_run_until()'s limit */
 	bool expired;
 };
@@ -24,5 +24,7 @@ struct loop {
 SSL_CTX *tls_context(struct tls *t);
 /* Closes what still drains when the loop ends. */
 void streams_abandon(struct loop *loop);
+/* Forgets those that outlive the loop. */
+void children_abandon(struct loop *loop);
 
 #endif

@@ -26,6 +26,7 @@ struct loop *loop_new(void)
 	list_init(&loop->deferred);
 	list_init(&loop->later);
 	list_init(&loop->draining);
+	list_init(&loop->children);
 	list_init(&loop->timers);
 	list_init(&loop->listeners);
 	signal(SIGPIPE,
@@ -40,6 +41,7 @@ void loop_free(struct loop *loop)
 		return;
 	timer_free(loop->until);
 	streams_abandon(loop);
+	children_abandon(loop);
 	loop_bury(loop);
 	/* Callbacks of libevent that were put off hold references to what they are about. */
 	event_base_loop(loop->base, EVLOOP_NONBLOCK);
