@@ -2,6 +2,7 @@
 """Functional tests: a real coracled in a network and mount namespace of its own, with private
 directories, driven from outside. Conditions are waited for, nothing sleeps for a fixed time."""
 import contextlib
+import functools
 import glob
 import hashlib
 import json
@@ -61,6 +62,13 @@ def contains(text, part, what=""):
 def true(value, what):
     if not value:
         raise Failure(what)
+
+
+@functools.cache
+def sanitized():
+    """Whether the build has sanitizers: it is right in everything but time and memory."""
+    with open(os.path.join(BUILD, "coracle-sandbox"), "rb") as f:
+        return b"__asan_init" in f.read()
 
 
 def kubectls(versions=("1.27", "1.33")):
@@ -142,9 +150,8 @@ class Cluster:
     def libexec(self):
         """Where the daemon finds its helpers. It starts them with an environment of its own: wrappers
         hand the sanitizers' options on, in builds that have them."""
-        with open(os.path.join(BUILD, "coracle-sandbox"), "rb") as f:
-            if b"__asan_init" not in f.read():
-                return BUILD
+        if not sanitized():
+            return BUILD
         folder = os.path.join(self.disk, "libexec")
         os.makedirs(folder, exist_ok=True)
         for program in ("coracle-sandbox", "coracle-image"):
