@@ -64,7 +64,10 @@ style() {
 	step "clang-format" sh -c "cd '$top' && find src include tests contrib -name '*.[ch]' | xargs clang-format --dry-run -Werror"
 	step "builds without warnings with clang" clang_build
 }
-clang_build() (build_tree "$top/build/clang" --enable-werror CC=clang)
+clang_build() (
+	build_tree "$top/build/clang" --enable-werror CC=clang
+	make -C "$top/build/clang" -s -j"$(nproc)" check TESTS=
+)
 
 for suite in ${*:-style unit functional sanitizers}; do
 	echo "== $suite"

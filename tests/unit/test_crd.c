@@ -285,6 +285,7 @@ static void prunes_and_defaults(void **state UNUSED)
 	expect_spec(k, "{'f':{'any':[{'x':1}],'k':{'gone':1}},'n':'n','d':1}",
 		    "{'f':{'any':[{'x':1}],'k':{}},'n':'n','d':1,'o':{'p':'q'}}");
 	json_auto_t *obj = foo(k, "{'l':[{'j':1}],'m':{'x':{'w':1}},'z':1}", &warnings);
+	assert_non_null(obj);
 	assert_int_equal(warnings.n, 3);
 	assert_true(strv_has(&warnings, "unknown field \"spec.l[0].j\""));
 	assert_true(strv_has(&warnings, "unknown field \"spec.m.x.w\""));
