@@ -274,9 +274,15 @@ static void collection_go(void *arg)
 
 void handle_delete_collection(struct call *c)
 {
-	struct collection *d = xnew(struct collection);
+	struct collection *d;
 	auto_err err = {0};
 
+	if (c->target.kind->namespaced && !c->target.ns) {
+		call_reply_error(c, ERR_METHOD_NOT_ALLOWED,
+				 "the server does not allow this method on the requested resource");
+		return;
+	}
+	d = xnew(struct collection);
 	d->call = c;
 	d->waiting = 1;
 	work_init(&d->work, collection_go, d);

@@ -123,6 +123,14 @@ static bool has_owners(const struct object *o)
 	return strstr(o->text, "\"ownerReferences\"") != NULL;
 }
 
+static bool same_owners(const json_t *a, const json_t *b)
+{
+	const json_t *x = json_at(a, "metadata.ownerReferences");
+	const json_t *y = json_at(b, "metadata.ownerReferences");
+
+	return x && y && json_equal(x, y);
+}
+
 static void on_event(struct controller *c, const struct store_event *ev)
 {
 	auto_free char *key = key_of(ev->obj);
@@ -139,6 +147,9 @@ static void on_event(struct controller *c, const struct store_event *ev)
 	}
 	if (has_owners(ev->obj))
 		link_owners(c->state, object_json(ev->obj), key, true);
+	if (ev->old && has_owners(ev->old) &&
+	    !same_owners(object_json(ev->old), object_json(ev->obj)))
+		dirty_owners(c, object_json(ev->old)); /* one of them may be free now */
 	if (has_owners(ev->obj) || strstr(ev->obj->text, "\"deletionTimestamp\""))
 		queue_add(&c->queue, key);
 }
@@ -244,35 +255,6 @@ static int orphan(struct controller *c, const struct object *o, struct err *err)
 	return r == 0 ? drop_finalizer(c, o, "orphan", err) : r;
 }
 
-static bool blocks(const json_t *dependent, const char *owner_uid)
-{
-	json_t *ref = json_find(json_at(dependent, "metadata.ownerReferences"), "uid", owner_uid);
-
-	return json_bool(ref, "blockOwnerDeletion", false);
-}
-
-/* Dependents first; the owner goes when nobody holds it any more. */
-static int foreground(struct controller *c, const struct object *o, struct err *err)
-{
-	size_t n;
-	bool blocking = false;
-	const struct object **deps auto_free = dependents(c, o->uid, &n);
-	mono_t start = mono_now();
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		blocking = blocking || blocks(object_json(deps[i]), o->uid);
-		if (is_deleting(deps[i]))
-			continue;
-		r = remove_object(c, deps[i], "Foreground", err);
-		if (put_off(c, o, start)) /* only what brings us on may put off the rest */
-			return r;
-	}
-	if (r < 0 || blocking)
-		return r;
-	return drop_finalizer(c, o, "foregroundDeletion", err);
-}
-
 enum owner_state { OWNER_ABSENT, OWNER_SOLID, OWNER_WAITING };
 
 /* Does the reference name the object that has its uid? Versions may differ. */
@@ -327,6 +309,37 @@ static const char *own_propagation(const json_t *obj)
 	return has_finalizer(obj, "foregroundDeletion") ? "Foreground" : "Background";
 }
 
+/* Takes the word back that the owners have to wait for this object. */
+static int unblock(struct controller *c, const struct object *o, struct err *err)
+{
+	json_auto_t *obj = object_dup(o);
+	json_t *ref;
+	size_t i;
+
+	json_array_foreach(json_at(obj, "metadata.ownerReferences"), i, ref)
+	{
+		if (json_bool(ref, "blockOwnerDeletion", false))
+			json_put_bool(ref, "blockOwnerDeletion", false);
+	}
+	return update(c, o, obj, err);
+}
+
+/* An object whose owners wait for it. In a circle, where what it owns waits as well, everybody
+ * would wait for ever: it holds nobody then. */
+static int go_before_owner(struct controller *c, const struct object *o, struct err *err)
+{
+	size_t n, i = 0;
+	const struct object **deps auto_free = dependents(c, o->uid, &n);
+	int r = 0;
+
+	while (i < n &&
+	       !(is_deleting(deps[i]) && has_finalizer(object_json(deps[i]), "foregroundDeletion")))
+		i++;
+	if (i < n)
+		r = unblock(c, o, err);
+	return r < 0 ? r : remove_object(c, o, n ? "Foreground" : "Background", err);
+}
+
 static int check_owners(struct controller *c, const struct object *o, struct err *err)
 {
 	const json_t *obj = object_json(o), *refs = json_at(obj, "metadata.ownerReferences");
@@ -346,14 +359,48 @@ static int check_owners(struct controller *c, const struct object *o, struct err
 	if (!json_array_size(refs) || meta_deleting(obj) || unknown)
 		return 0;
 	if (waiting && !solid)
-		return remove_object(c, o, "Foreground", err);
+		return go_before_owner(c, o, err);
 	if (!solid)
 		return remove_object(c, o, own_propagation(obj), err);
-	json_array_foreach(refs, i,
-			   ref) if (owner_state(c, o, ref) ==
-				    OWNER_ABSENT) return drop_owner(c, o, json_str(ref, "uid", ""),
-								    err);
+	/* One owner stays: the object, too, and the others are let go. */
+	json_array_foreach(refs, i, ref)
+	{
+		if (owner_state(c, o, ref) != OWNER_SOLID)
+			return drop_owner(c, o, json_str(ref, "uid", ""), err);
+	}
 	return 0;
+}
+
+static bool blocks(const json_t *dependent, const char *owner_uid)
+{
+	json_t *ref = json_find(json_at(dependent, "metadata.ownerReferences"), "uid", owner_uid);
+
+	return json_bool(ref, "blockOwnerDeletion", false);
+}
+
+/* Dependents first; the owner goes when nobody holds it any more. */
+static int foreground(struct controller *c, const struct object *o, struct err *err)
+{
+	size_t n;
+	bool blocking = false;
+	const struct object **deps auto_free = dependents(c, o->uid, &n);
+	mono_t start = mono_now();
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		uint64_t rev = store_rev(c->store);
+
+		blocking = blocking || blocks(object_json(deps[i]), o->uid);
+		if (is_deleting(deps[i]))
+			continue;
+		r = check_owners(c, deps[i], err);
+		/* Only what brings us on may put off the rest. */
+		if (store_rev(c->store) != rev && put_off(c, o, start))
+			return r;
+	}
+	if (r < 0 || blocking)
+		return r;
+	return drop_finalizer(c, o, "foregroundDeletion", err);
 }
 
 static int reconcile(struct controller *c, const char *key, struct err *err)

@@ -191,6 +191,26 @@ def test_watch_over_restart(c):
         equal(w.kinds(), [("DELETED", "r1")])
 
 
+def test_watch_that_is_not_read(c):
+    """Whoever falls behind the history is told so, and everybody else goes on."""
+    ask(c, "POST", CMS, config_map("slow"), want=201)
+    rev = ask(c, "GET", CMS).json["metadata"]["resourceVersion"]
+    connection = Connection(c.socket)
+    connection.request("GET", f"{CMS}?watch=1&resourceVersion={rev}")
+    response = connection.getresponse()
+    for i in range(20):
+        ask(c, "PATCH", CMS + "/slow", {"data": {"big": str(i % 10) * 900_000}}, MERGE, want=200)
+    with Watch(c, CMS, resourceVersion=0, fieldSelector="metadata.name=slow") as w:
+        w.wait(1)
+    events = [json.loads(line) for line in response]
+    last = events[-1]
+    equal(last["type"], "ERROR", "the end")
+    equal((last["object"]["kind"], last["object"]["reason"], last["object"]["code"]), ("Status", "Expired", 410))
+    contains(last["object"]["message"], "too old resource version: ")
+    equal({e["type"] for e in events[:-1]}, {"MODIFIED"})
+    ask(c, "DELETE", CMS + "/slow", want=200)
+
+
 # ---- lists
 
 
@@ -464,13 +484,24 @@ def test_garbage(c):
         ask(c, "GET", CMS + "/g4").json["metadata"]["ownerReferences"]) == 1)
     events = ask(c, "GET", "/api/v1/namespaces/elsewhere/events").json["items"]
     equal([e["reason"] for e in events], ["OwnerRefInvalidNamespace"])
-    # A circle can still be deleted.
+    # A circle can still be deleted, though each of it blocks the next.
     x = make(c, "x")
-    y = make(c, "y", ownerReferences=[owner(x)])
-    ask(c, "PATCH", CMS + "/x", {"metadata": {"ownerReferences": [owner(y)]}}, MERGE, want=200)
+    y = make(c, "y", ownerReferences=[owner(x, blockOwnerDeletion=True)])
+    z = make(c, "z", ownerReferences=[owner(y, blockOwnerDeletion=True)])
+    ask(c, "PATCH", CMS + "/x", {"metadata": {"ownerReferences": [owner(z, blockOwnerDeletion=True)]}}, MERGE, want=200)
     ask(c, "DELETE", CMS + "/x", {"propagationPolicy": "Foreground"}, want=200)
-    gone(c, CMS + "/x")
-    gone(c, CMS + "/y")
+    for name in "xyz":
+        gone(c, f"{CMS}/{name}")
+    # Who has another owner stays when one goes in the foreground.
+    p, q = make(c, "p"), make(c, "q")
+    make(c, "both", ownerReferences=[owner(p, blockOwnerDeletion=True), owner(q)])
+    make(c, "only", ownerReferences=[owner(p, blockOwnerDeletion=True)])
+    ask(c, "DELETE", CMS + "/p", {"propagationPolicy": "Foreground"}, want=200)
+    gone(c, CMS + "/only")
+    gone(c, CMS + "/p")
+    equal(ask(c, "GET", CMS + "/both", want=200).json["metadata"]["ownerReferences"], [owner(q)])
+    ask(c, "DELETE", CMS + "/q", want=200)
+    gone(c, CMS + "/both")
     ask(c, "DELETE", CMS + "/bb1", want=200)
     gone(c, CMS + "/g4")
 
@@ -486,6 +517,7 @@ def test_deletecollection(c):
     equal(len(ask(c, "DELETE", CMS, labelSelector="coll", fieldSelector="metadata.name=c5").json["items"]), 1)
     equal(len(ask(c, "DELETE", CMS, labelSelector="coll", want=200).json["items"]), 3)
     equal(ask(c, "DELETE", CMS, labelSelector="coll", resourceVersionMatch="Exact").code, 422)
+    equal(ask(c, "DELETE", "/api/v1/configmaps", labelSelector="coll").code, 405, "in all namespaces")
     equal(len(ask(c, "DELETE", CMS, labelSelector="coll").json["items"]), 0)
 
 
