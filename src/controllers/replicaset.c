@@ -292,11 +292,13 @@ static int set_status(struct controller *c, const struct object *rs, const char 
 	put_count(status, "readyReplicas", ready);
 	put_count(status, "availableReplicas", available);
 	json_put_int(status, "observedGeneration", json_int(j, "metadata.generation", 0));
-	if (failure)
+	/* The first failure stays: the next one may have another text, and a status that changes
+	 * each time would take the place of the pause between the attempts. */
+	if (!failure)
+		condition_remove(status, "ReplicaFailure");
+	else if (!json_find(json_object_get(status, "conditions"), "type", "ReplicaFailure"))
 		condition_set(status, "ReplicaFailure", "True",
 			      creating ? "FailedCreate" : "FailedDelete", failure, now);
-	else
-		condition_remove(status, "ReplicaFailure");
 	if (soonest)
 		controller_dirty_after(c, rs->ns, rs->name, (uint64_t)soonest * USEC_PER_SEC);
 	return registry_set_status(c->registry, &kind_replicaset, rs->ns, rs->name, rs->uid, status,
