@@ -222,6 +222,29 @@ static void merge(struct apply *a)
 	json_decref(list);
 }
 
+/* The object as it will be stored, without what managedFields say of times. */
+static json_t *timeless(const struct kind *k, const json_t *obj, const json_t *old)
+{
+	json_t *v = json_deep_copy(obj), *e;
+	size_t i;
+
+	schema_default(k, v, old);
+	json_array_foreach(json_at(v, "metadata.managedFields"), i, e) json_object_del(e, "time");
+	return v;
+}
+
+/* A value said in other words (stringData, cpu: "0.1") looks changed until it has its final form:
+ * if nothing is, the times stay, too, and applying twice changes nothing. */
+static void keep_times(struct apply *a)
+{
+	json_auto_t *was = timeless(a->k, a->live, a->live);
+	json_auto_t *will = timeless(a->k, a->merged, a->live);
+
+	if (json_equal(was, will))
+		json_put(a->merged, "metadata.managedFields",
+			 json_deep_copy(json_at(a->live, "metadata.managedFields")));
+}
+
 /* kubectl's other apply shall find what was applied last. */
 static void renew_annotation(struct apply *a)
 {
@@ -278,6 +301,7 @@ static int apply_update(struct registry *r, struct apply *a, const struct object
 	if (!o->force && check_conflicts(a, err) < 0)
 		return -EEXIST;
 	renew_annotation(a);
+	keep_times(a);
 	w.managed_given = true;
 	return registry_update(r, a->k, a->sub, live->ns, live->name, a->merged, &w, ret, NULL,
 			       err);

@@ -94,8 +94,13 @@ static int prepare(struct registry *r, const struct kind *k, const char *ns, jso
 		if (rc < 0)
 			return rc;
 	}
-	set_system_fields(k, obj);
 	reset_status(k, obj);
+	schema_default(k, obj, NULL);
+	/* What we add from here on (a Job's selector, a Pod's tolerations, a Service's address) is
+	 * nobody's, so that nobody loses it by applying something without it. */
+	if (!o->managed_given)
+		managed_note(k, NULL, obj, NULL, o->field_manager);
+	set_system_fields(k, obj);
 	generate_name(r, k, obj);
 	rc = admit_create(r, k, obj, err);
 	if (rc == 0 && o->admit)
@@ -104,8 +109,6 @@ static int prepare(struct registry *r, const struct kind *k, const char *ns, jso
 		return rc;
 	schema_default(k, obj, NULL);
 	admit_defaulted(r, k, obj);
-	if (!o->managed_given)
-		managed_note(k, NULL, obj, NULL, o->field_manager);
 	rc = schema_validate(k, obj, NULL, err);
 	return rc < 0 ? rc : admit_checked(r, k, obj, NULL, err);
 }

@@ -198,10 +198,14 @@ void pod_set_defaults(json_t *obj, const json_t *old)
 	}
 	if (old)
 		return;
-	default_toleration(spec, "node.kubernetes.io/not-ready");
-	default_toleration(spec, "node.kubernetes.io/unreachable");
-	default_put(spec, "priority", json_integer(0));
-	default_put(spec, "preemptionPolicy", json_string("PreemptLowerPriority"));
+	/* What admission adds is no part of the wish, whose defaults are made before there is a
+	 * uid. */
+	if (*meta_uid(obj)) {
+		default_toleration(spec, "node.kubernetes.io/not-ready");
+		default_toleration(spec, "node.kubernetes.io/unreachable");
+		default_put(spec, "priority", json_integer(0));
+		default_put(spec, "preemptionPolicy", json_string("PreemptLowerPriority"));
+	}
 	json_object_set_new(
 		obj, "status",
 		json_pack("{s:s, s:s}", "phase", "Pending", "qosClass", pod_qos_class(obj)));

@@ -116,7 +116,7 @@ void job_set_defaults(json_t *obj, const json_t *old)
 
 	default_job_spec(spec);
 	default_pod_spec(json_obj(spec, "template.spec"));
-	if (!old && !json_bool(spec, "manualSelector", false))
+	if (!old && *meta_uid(obj) && !json_bool(spec, "manualSelector", false))
 		generate_selector(obj);
 	json_t *labels = json_at(spec, "template.metadata.labels");
 
