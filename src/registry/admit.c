@@ -58,6 +58,8 @@ int admit_create(struct registry *r, const struct kind *k, json_t *obj, struct e
 {
 	int rc;
 
+	if (json_is_object(json_object_get(obj, "spec")))
+		admit_default_class(r, k, obj);
 	if (k != &kind_pod || !json_is_object(json_object_get(obj, "spec")))
 		return 0;
 	rc = set_service_account(r, obj, err);

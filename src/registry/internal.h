@@ -14,6 +14,7 @@
  *   evict.c      evictions, by disruption budgets
  *   account.c    the API's credentials in every pod
  *   runtimeclass.c  what a RuntimeClass adds to a pod
+ *   classes.c    default classes of ingresses and claims
  *   builtin.c    objects that a server makes for itself
  *   lease.c      the node's Lease
  *   service.c    cluster addresses and node ports
@@ -153,6 +154,8 @@ void account_mount_token(json_t *pod, const struct object *account);
 
 /* Of a pod: what its RuntimeClass says (runtimeclass.c). */
 int admit_runtime_class(struct registry *r, json_t *pod, struct err *err) MUST_CHECK;
+/* Of an Ingress or a claim: the default class, when it names none (classes.c). */
+void admit_default_class(struct registry *r, const struct kind *k, json_t *obj);
 
 /* ---- builtin.c, lease.c ------------------------------------------------------------------ */
 

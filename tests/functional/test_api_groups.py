@@ -114,8 +114,9 @@ WORKLOAD = {"spec": {"replicas": 0, "selector": SELECTOR, "template": TEMPLATE}}
 HOOK = {"name": "hook.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
         "clientConfig": {"url": "https://127.0.0.1:1/x"}, "failurePolicy": "Ignore",
         "rules": [{"operations": ["CREATE"], "apiGroups": ["none.example.com"], "apiVersions": ["v1"],
-                   "resources": ["nothings"]}]}
-RULE = {"operations": ["CREATE"], "apiGroups": ["none.example.com"], "apiVersions": ["v1"], "resources": ["nothings"]}
+                   "resources": ["nothings"], "scope": "*"}]}
+RULE = {"operations": ["CREATE"], "apiGroups": ["none.example.com"], "apiVersions": ["v1"], "resources": ["nothings"],
+        "scope": "*"}
 ROLE_REF = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "nobody"}
 VOLUME = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/tmp"}}
 
@@ -433,6 +434,31 @@ def test_columns(c):
         described = c.kubectl("describe", f"{plural}.{group}", obj["metadata"]["name"]).stdout
         contains(described, "Name:", kind)
         call(c, "DELETE", f"{path}/{obj['metadata']['name']}")
+
+
+def test_apply(c):
+    """What is applied again is unchanged, and diff finds nothing; by both ways of applying."""
+    found = {r["kind"]: (group, version, r) for group, version, r in resources(c) if "/" not in r["name"]}
+    objects = []
+    for _, kind, more, _, _ in ROWS:
+        group, version, r = found[kind]
+        obj = body(kind, group, version, "default" if r["namespaced"] else None, 3, "applied")
+        obj.update({k: v for k, v in more.items() if k != "metadata"})
+        objects.append(obj)
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    for kubectl in kubectls():
+        c.kubectl_path = kubectl
+        for how in ([], ["--server-side"]):
+            c.kubectl("apply", *how, "-f", "-", stdin=manifest)
+            out = c.kubectl("apply", *how, "-f", "-", stdin=manifest).stdout.splitlines()
+            equal([x for x in out if not x.endswith("serverside-applied" if how else " unchanged")], [], f"apply {how}")
+            equal(c.kubectl("diff", *how, "-f", "-", stdin=manifest).stdout, "", "diff")
+            c.kubectl("delete", "-f", "-", stdin=manifest)
+        c.kubectl("create", "ingress", "quick", "--class=nginx", "--rule=a.example.com/b*=web:80,tls=cert")
+        rule = c.get("ingress", "quick")["spec"]["rules"][0]
+        equal(rule["http"]["paths"][0]["pathType"], "Prefix", "an Ingress made by kubectl")
+        contains(c.kubectl("describe", "ingress", "quick").stdout, "web:80")
+        c.kubectl("delete", "ingress", "quick")
 
 
 GROUPS = ["networking.k8s.io", "discovery.k8s.io", "coordination.k8s.io", "events.k8s.io", "storage.k8s.io",

@@ -192,6 +192,37 @@ static void test_runtime_class(void **state UNUSED)
 	assert_string_equal(str(pod, "spec.nodeSelector.a"), "b");
 }
 
+/* Who names no class gets the default one, if there is one; "" is a choice. */
+static void test_default_class(void **state UNUSED)
+{
+#define CLAIM(name, class)                                                                         \
+	"{'metadata':{'name':'" name                                                               \
+	"'},'spec':{" class "'accessModes':['ReadWriteOnce'],'resources':{'requests':{'storage':'" \
+			    "1Gi'}}}}"
+#define BACKEND "'defaultBackend':{'service':{'name':'a','port':{'number':80}}}"
+	const struct object *o = create(&kind_persistentvolumeclaim, "default", CLAIM("a", ""));
+
+	assert_null(json_at(object_json(o), "spec.storageClassName"));
+	create(&kind_storageclass, "", "{'metadata':{'name':'plain'},'provisioner':'a/b'}");
+	create(&kind_storageclass, "",
+	       "{'metadata':{'name':'main','annotations':"
+	       "{'storageclass.kubernetes.io/is-default-class':'true'}},'provisioner':'a/b'}");
+	o = create(&kind_persistentvolumeclaim, "default", CLAIM("b", ""));
+	assert_string_equal(str(o, "spec.storageClassName"), "main");
+	o = create(&kind_persistentvolumeclaim, "default", CLAIM("c", "'storageClassName':'',"));
+	assert_string_equal(str(o, "spec.storageClassName"), "");
+	create(&kind_ingressclass, "",
+	       "{'metadata':{'name':'main','annotations':"
+	       "{'ingressclass.kubernetes.io/is-default-class':'true'}},"
+	       "'spec':{'controller':'example.com/c'}}");
+	o = create(&kind_ingress, "default", "{'metadata':{'name':'a'},'spec':{" BACKEND "}}");
+	assert_string_equal(str(o, "spec.ingressClassName"), "main");
+	o = create(&kind_ingress, "default",
+		   "{'metadata':{'name':'b','annotations':{'kubernetes.io/ingress.class':'x'}},"
+		   "'spec':{" BACKEND "}}");
+	assert_null(json_at(object_json(o), "spec.ingressClassName"));
+}
+
 static void test_create_metadata(void **state)
 {
 	const struct object *o = create(
@@ -746,29 +777,18 @@ static void test_versions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_system_objects),
-		T(test_node_lease),
-		T(test_runtime_class),
-		T(test_create_metadata),
-		T(test_create_refused),
-		T(test_create_pod),
-		T(test_dry_run),
-		T(test_generation),
-		T(test_status_subresource),
-		T(test_update_refused),
-		T(test_create_on_update),
-		T(test_set_status),
-		T(test_binding),
-		T(test_delete_pod_grace),
-		T(test_delete_finalizers),
-		T(test_delete_propagation),
-		T(test_delete_preconditions),
-		T(test_delete_namespace),
-		T(test_service_addresses),
-		T(test_service_ports),
-		T(test_events_fold),
-		T(test_events_bounded),
-		T(test_versions),
+		T(test_system_objects),	    T(test_node_lease),
+		T(test_runtime_class),	    T(test_default_class),
+		T(test_create_metadata),    T(test_create_refused),
+		T(test_create_pod),	    T(test_dry_run),
+		T(test_generation),	    T(test_status_subresource),
+		T(test_update_refused),	    T(test_create_on_update),
+		T(test_set_status),	    T(test_binding),
+		T(test_delete_pod_grace),   T(test_delete_finalizers),
+		T(test_delete_propagation), T(test_delete_preconditions),
+		T(test_delete_namespace),   T(test_service_addresses),
+		T(test_service_ports),	    T(test_events_fold),
+		T(test_events_bounded),	    T(test_versions),
 	};
 
 	log_set_level(LOG_LEVEL_WARN);
