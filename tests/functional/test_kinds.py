@@ -120,6 +120,75 @@ def test_kinds(c):
             one_kind(c, (), *spec)
 
 
+# What a controller reports of each kind that has a status.
+CONDITION = {"type": "Reported", "status": "True", "reason": "R", "message": "m", "lastTransitionTime": "2026-01-02T03:04:05Z"}
+STATUS = {
+    "ReplicationController": {"replicas": 0, "conditions": [CONDITION]},
+    "PersistentVolumeClaim": {"phase": "Pending", "conditions": [CONDITION]},
+    "StatefulSet": {"replicas": 0, "availableReplicas": 0, "conditions": [CONDITION]},
+    "DaemonSet": {"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0,
+                  "conditions": [CONDITION]},
+    "Job": {"conditions": [CONDITION]},
+    "CronJob": {"lastScheduleTime": "2026-01-02T03:04:05Z"},
+    "HorizontalPodAutoscaler": {"currentReplicas": 3, "desiredReplicas": 4, "conditions": [CONDITION]},
+    "PodDisruptionBudget": {"observedGeneration": 1, "conditions": [CONDITION]},
+    "PersistentVolume": {"phase": "Released", "message": "m", "reason": "R"},
+}
+
+
+def has(got, want, what):
+    """Everything of want is in got (what else a controller wrote there may stand beside it)."""
+    for key, value in want.items():
+        if isinstance(value, list):
+            true(all(v in got.get(key, []) for v in value), f"{what}: {key} of {got}")
+        else:
+            equal(got.get(key), value, f"{what}: {key}")
+
+
+def one_status(c, ns, resource, version, kind, body):
+    k = lambda *a, **kw: c.kubectl(*ns, *a, **kw).stdout
+    read = lambda *a: json.loads(k("get", resource, "s", "-o", "json", *a))
+    want = STATUS[kind]
+    made = {"apiVersion": version, "kind": kind, "metadata": {"name": "s"}, **body}
+    # A status that comes with the object, or through it, is nobody's report.
+    k("create", "-f", "-", stdin=json.dumps({**made, "status": want}))
+    true(read().get("status", {}) != want, f"{kind}: created with a status")
+    generation = read()["metadata"].get("generation")
+    k("patch", resource, "s", "--subresource=status", "--type=merge", "-p",
+      json.dumps({"metadata": {"annotations": {"by": "status"}}, "status": want, "spec": {"replicas": 7, "suspend": False}}))
+    got = read("--subresource=status")
+    has(got["status"], want, kind)
+    equal(got["metadata"]["annotations"]["by"], "status", kind)
+    equal(got["metadata"].get("generation"), generation, f"{kind}: a report is no new generation")
+    for field, value in body["spec"].items():
+        if field in ("replicas", "suspend"):
+            equal(got["spec"][field], value, f"{kind}: {field} written through the status")
+    true(any(e.get("subresource") == "status" for e in
+             json.loads(k("get", resource, "s", "-o", "json", "--show-managed-fields"))["metadata"]["managedFields"]), kind)
+    k("patch", resource, "s", "--type=merge", "-p", '{"metadata":{"labels":{"a":"b"}},"status":null}')
+    has(read()["status"], want, f"{kind}: status taken away through the object")
+    k("delete", resource, "s")
+
+
+def test_status(c):
+    """Status is written by its subresource, and nothing else is."""
+    for spec in KINDS:
+        if spec[2] in STATUS:
+            one_status(c, ("-n", "default"), *spec[:4])
+    for spec in CLUSTER_KINDS:
+        if spec[2] in STATUS:
+            one_status(c, (), *spec[:4])
+    # A quota's is counted: what another writes there does not last.
+    c.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "s", "namespace": "default"},
+             "spec": {"hard": {"secrets": "9"}}})
+    got = json.loads(c.kubectl("patch", "quota", "s", "--subresource=status", "--type=merge", "-o", "json", "-p",
+                               '{"status":{"hard":{"secrets":"5"},"used":{"secrets":"5"}}}').stdout)
+    equal((got["spec"]["hard"], got["status"]["hard"]), ({"secrets": "9"}, {"secrets": "5"}), "ResourceQuota")
+    wait("the quota's own count", lambda: c.get("quota", "s", "default")["status"] == {
+        "hard": {"secrets": "9"}, "used": {"secrets": "0"}})
+    c.kubectl("delete", "quota", "s")
+
+
 def test_two_versions(c):
     """autoscaling/v1 and v2 are one object."""
     for path in kubectls():
