@@ -7,6 +7,8 @@
 /* What anybody else may send before he is refused; the reviews of oneself are smaller. */
 #define STRANGER_BODY_MAX (64u * 1024)
 #define CONNECTIONS_MAX 512
+/* Of connections that carry streams; the server has given them up and does not count them. */
+#define SESSIONS_MAX 512
 
 /* ---- calls ------------------------------------------------------------------------------- */
 
@@ -213,6 +215,20 @@ static bool is_streaming(void *arg UNUSED, const struct http_request *req)
 
 	target_done(&t);
 	return streaming;
+}
+
+bool session_room(struct call *c)
+{
+	unsigned n = 0;
+
+	list_foreach (&c->api->sessions, s, struct api_session, node)
+		n += s != NULL;
+	list_foreach (&c->api->calls, other, struct call, node)
+		n += other->feed != NULL;
+	if (n < SESSIONS_MAX)
+		return true;
+	call_reply_error(c, ERR_TOO_MANY_REQUESTS, "too many streams, try again later");
+	return false;
 }
 
 void session_add(struct api *a, struct api_session *s, void (*close)(struct api_session *s))

@@ -7,6 +7,8 @@
 struct channels *channels_open(struct call *call, const bool wanted[CH_COUNT],
 			       const struct channels_ops *ops, void *arg)
 {
+	if (!session_room(call))
+		return NULL;
 	struct channels *c =
 		ws_requested(call->req) ? channels_ws_open(call) : channels_spdy_open(call);
 

@@ -56,6 +56,8 @@ bool call_stream(struct call *c, const char *type, const struct ws_protocol *pro
 		call_start(c, 200, type);
 		return true;
 	}
+	if (!session_room(c))
+		return false;
 	protocol = ws_choose(c, protocols);
 	if (!protocol)
 		return false;

@@ -258,6 +258,8 @@ void handle_port_forward(struct call *c)
 
 	if (!pod_find(c, &err))
 		call_reply_err(c, &err);
+	else if (!session_room(c))
+		return;
 	else if (ws_requested(c->req))
 		handle_socket(c);
 	else

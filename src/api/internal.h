@@ -368,5 +368,7 @@ struct api_session {
 	void (*close)(struct api_session *s);
 };
 void session_add(struct api *a, struct api_session *s, void (*close)(struct api_session *s));
+/* Whether one more connection may be taken out of the server's hands; false: answered with 429. */
+bool session_room(struct call *c);
 
 #endif

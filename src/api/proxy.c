@@ -333,6 +333,8 @@ void handle_proxy(struct call *c)
 		call_reply_err(c, &err);
 		return;
 	}
+	if (wanted_upgrade(c->req) && !session_room(c))
+		return;
 	if (!*rest && !wanted_upgrade(c->req) &&
 	    (streq(http_method(c->req), "GET") || streq(http_method(c->req), "HEAD"))) {
 		redirect(c);

@@ -604,6 +604,23 @@ def test_copy_there_and_back(c):
         c.kubectl("exec", "shell", "--", "rm", "-rf", f"/tmp/{version}")
 
 
+def test_streams_are_counted(c):
+    path = "/api/v1/namespaces/default/pods?watch=true"
+    open_ones = []
+    try:
+        while len(open_ones) < 1000:
+            open_ones.append(wsclient.WebSocket(c.socket, path))
+        raise Failure("a thousand streams were taken")
+    except wsclient.Refused as e:
+        equal((e.code, json.loads(e.body)["reason"]), (429, "TooManyRequests"))
+    finally:
+        for s in open_ones:
+            s.s.close()
+    true(len(open_ones) >= 500, f"{len(open_ones)} streams were taken")
+    got = wait("room", lambda: c.kubectl("exec", "shell", "--", "echo", "room", check=False).stdout)
+    equal(got, "room\n")
+
+
 # -- clients that do not read
 
 
