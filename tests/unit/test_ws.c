@@ -345,6 +345,107 @@ static void test_unread_pongs(void **state UNUSED)
 	peer_done(&p);
 }
 
+/* ---- SPDY inside ------------------------------------------------------------------------- */
+
+struct tunnel {
+	struct spdy *session;
+	struct strbuf got;
+	bool opened, ended, closed;
+};
+
+static bool tunnel_stream(void *arg, struct spdy_stream *st UNUSED, const char *const *headers)
+{
+	struct tunnel *t = arg;
+
+	t->opened = streq(headers[0], "streamtype") && streq(headers[1], "data");
+	return t->opened;
+}
+
+static void tunnel_data(void *arg, struct spdy_stream *st UNUSED, const void *data, size_t len)
+{
+	strbuf_add(&((struct tunnel *)arg)->got, data, len);
+}
+
+static void tunnel_fin(void *arg, struct spdy_stream *st)
+{
+	((struct tunnel *)arg)->ended = true;
+	spdy_write(st, "answer", 6);
+	spdy_fin(st);
+}
+
+static void tunnel_close(void *arg, const char *why UNUSED)
+{
+	((struct tunnel *)arg)->closed = true;
+}
+
+static const struct spdy_ops tunnel_ops = {
+	.on_stream = tunnel_stream,
+	.on_data = tunnel_data,
+	.on_fin = tunnel_fin,
+	.on_close = tunnel_close,
+};
+
+/* The bytes of a SPDY client that opens a stream and says hello. */
+static void spdy_bytes(struct peer *p, struct strbuf *ret)
+{
+	static const char *const headers[] = {"streamtype", "data", NULL};
+	static const struct spdy_ops none;
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
+	p->fd = fds[0];
+	struct spdy *s = spdy_new(p->loop, stream_new(p->loop, fds[1], NULL, false, &no_ops, NULL),
+				  true, &none, NULL);
+	struct spdy_stream *st = spdy_open(s, headers);
+
+	spdy_write(st, "hello", 5);
+	spdy_fin(st);
+	for (int i = 0; i < 5; i++)
+		turn(p);
+	strbuf_add(ret, p->sent.s, p->sent.len);
+	strbuf_reset(&p->sent);
+	spdy_close(s, "done");
+	p->fd = fd_close(p->fd);
+}
+
+/* As kubectl does it: messages of few bytes and of none, cut anywhere. */
+static void test_spdy_inside(void **state UNUSED)
+{
+	struct peer p = {.loop = loop_new()};
+	auto_strbuf bytes = {0}, frames = {0};
+	struct tunnel t = {0};
+	int fds[2];
+
+	spdy_bytes(&p, &bytes);
+	for (size_t at = 0, n; at < bytes.len; at += n) {
+		n = (at + 1) % 4;
+		n = n < bytes.len - at ? n : bytes.len - at;
+		add_frame(&frames, 0x82, bytes.s + at, n);
+		if (n == 0)
+			add_frame(&frames, 0x82, bytes.s + at, n = 1);
+	}
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
+	p.fd = fds[0];
+	t.session = spdy_new_tunnelled(
+		p.loop, stream_new(p.loop, fds[1], NULL, true, &no_ops, NULL), &tunnel_ops, &t);
+	feed(&p, frames.s, frames.len, 7);
+	assert_true(t.opened && t.ended && !t.closed);
+	assert_string_equal(t.got.s, "hello");
+	/* What comes back is binary messages, too. */
+	assert_int_equal((unsigned char)p.sent.s[0], 0x82);
+	assert_non_null(memmem(p.sent.s, p.sent.len, "answer", 6));
+	strbuf_reset(&frames);
+	add_frame(&frames, 0x88, "\x03\xe8", 2);
+	feed(&p, frames.s, frames.len, 100);
+	assert_true(t.closed);
+	fd_close(p.fd);
+	strbuf_done(&t.got);
+	strbuf_done(&p.sent);
+	loop_free(p.loop);
+}
+
 /* ---- handshake --------------------------------------------------------------------------- */
 
 struct hand {
@@ -486,6 +587,7 @@ int main(void)
 		cmocka_unit_test(test_finish),
 		cmocka_unit_test(test_pause),
 		cmocka_unit_test(test_unread_pongs),
+		cmocka_unit_test(test_spdy_inside),
 		cmocka_unit_test_setup_teardown(test_handshake, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_handshake_refused, setup, teardown),
 	};
