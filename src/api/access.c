@@ -83,6 +83,24 @@ static bool makes(struct call *c)
 
 /* ---- refusals ---------------------------------------------------------------------------- */
 
+/* What a browser would take for markup; upstream's sanitizer. */
+static char *sanitize(const char *text)
+{
+	auto_strbuf b = {0};
+
+	for (; *text; text++) {
+		if (*text == '&')
+			strbuf_adds(&b, "&amp;");
+		else if (*text == '<')
+			strbuf_adds(&b, "&lt;");
+		else if (*text == '>')
+			strbuf_adds(&b, "&gt;");
+		else
+			strbuf_addc(&b, *text);
+	}
+	return strbuf_steal(&b);
+}
+
 static char *forbidden_text(const struct user *u, const struct access *a)
 {
 	auto_free char *where = NULL;
@@ -98,7 +116,7 @@ static char *forbidden_text(const struct user *u, const struct access *a)
 
 int access_error(struct err *err, const struct user *u, const struct access *a, const char *reason)
 {
-	auto_free char *text = forbidden_text(u, a);
+	auto_free char *raw = forbidden_text(u, a), *text = sanitize(raw);
 	auto_free char *what =
 		a->path ? xstrdup("")
 			: xasprintf("%s%s%s%s%s%s is ", a->resource, *a->group ? "." : "", a->group,
