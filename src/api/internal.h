@@ -291,6 +291,8 @@ struct list_options {
 int list_options_parse(struct call *c, bool watch, struct list_options *ret,
 		       struct err *err) MUST_CHECK;
 void list_options_done(struct list_options *o);
+/* Of a get: an object as new as a resourceVersion that is yet to come cannot be given. */
+int get_options_check(struct call *c, struct err *err) MUST_CHECK;
 /* The token that goes on behind `last`; caller frees. */
 char *list_token(const struct list_options *o, const struct object *last);
 

@@ -181,6 +181,15 @@ static int rev_parse(struct call *c, struct list_options *o, bool watch, struct 
 	return 0;
 }
 
+int get_options_check(struct call *c, struct err *err)
+{
+	struct list_options o = {.rv = http_param(c->req, "resourceVersion")};
+	int rc = rev_parse(c, &o, false, err);
+
+	list_options_done(&o);
+	return rc;
+}
+
 /* Which state the list shows. */
 static int choose_state(struct call *c, struct list_options *o, struct err *err)
 {

@@ -10,7 +10,7 @@ void handle_get(struct call *c)
 		handle_watch(c);
 		return;
 	}
-	const struct object *o = call_object(c, &err);
+	const struct object *o = get_options_check(c, &err) < 0 ? NULL : call_object(c, &err);
 
 	if (o)
 		call_reply_object(c, 200, o);

@@ -247,6 +247,8 @@ def test_pages_show_one_state(c):
     equal(ask(c, "GET", CMS, **{"continue": "x", "resourceVersion": rev}).code, 400)
     too_new = ask(c, "GET", CMS, resourceVersion="99999999").json
     equal(too_new["details"]["causes"][0]["reason"], "ResourceVersionTooLarge")
+    equal(ask(c, "GET", CMS + "/page4a", resourceVersion="99999999").code, 504)
+    equal(ask(c, "GET", CMS + "/page4a", resourceVersion=rev).code, 200)
     equal(ask(c, "DELETE", CMS, labelSelector="page").code, 200)
 
 
