@@ -346,6 +346,40 @@ static void validates(void **state UNUSED)
 	assert_true(schema_validate(k, obj, NULL, &err) < 0);
 }
 
+static void reads_patterns_as_go(void **state UNUSED)
+{
+	static const struct {
+		const char *pattern, *good, *bad;
+	} table[] = {
+		{"^[\\\\w-.]+$", "a-b.c", "a b"},
+		{"^[a-z-_]+$", "a-_", "A"},
+		{"^[[:alpha:]-x]+$", "a-b", "1"},
+		{"^[]a]+$", "]a", "b"},
+		{"^[^]a]+$", "b", "]"},
+		{"^[\\\\d-\\\\w]$", "-", "."},
+		{"^(?P<n>[+-]?\\\\d+)$", "-12", "x"},
+		{"^[\\\\p{L}-9]+$", "a-9", "8"},
+		{"^a$", "a", "a\\n"},
+		{"^(?i)on$", "ON", "off"},
+		{"^\\\\[x$", "[x", "x"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		auto_free char *schema = xasprintf(
+			"{'type':'object','properties':{'s':{'type':'string','pattern':'%s'}}}",
+			table[i].pattern);
+		auto_free char *good = xasprintf("{'s':'%s'}", table[i].good);
+		auto_free char *bad = xasprintf("{'s':'%s'}", table[i].bad);
+		const struct kind *k = define(schema);
+
+		expect_error(k, good, "");
+		json_auto_t *obj = foo(k, bad, NULL);
+		auto_err err = {0};
+		if (schema_validate(k, obj, NULL, &err) == 0)
+			fail_msg("%s matches %s", table[i].pattern, table[i].bad);
+	}
+}
+
 /* However many there are, the loop is not held up for long. */
 static void ends_in_time(void **state UNUSED)
 {
@@ -719,6 +753,7 @@ int main(void)
 		cmocka_unit_test_teardown(refuses_schemas, forget),
 		cmocka_unit_test_teardown(prunes_and_defaults, forget),
 		cmocka_unit_test_teardown(validates, forget),
+		cmocka_unit_test_teardown(reads_patterns_as_go, forget),
 		cmocka_unit_test_teardown(ends_in_time, forget),
 		cmocka_unit_test_teardown(ratchets, forget),
 		cmocka_unit_test_teardown(checks_formats, forget),

@@ -4,6 +4,11 @@
 
 #define CELL_MAX 1024 /* bytes of one cell that shows an object or a list */
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 /* What Go prints of a value: "map[a:1 b:2]", "[x y]". */
 static void print(struct strbuf *b, const json_t *v, int depth)
 {
@@ -17,11 +22,12 @@ static void print(struct strbuf *b, const json_t *v, int depth)
 		json_t *member;
 
 		strbuf_adds(b, "map[");
-		json_object_foreach((json_t *)(uintptr_t)v, key, member)
-		{
-			strbuf_addf(b, "%s%s:", keys.n ? " " : "", key);
-			strv_add(&keys, "");
-			print(b, member, depth + 1);
+		json_object_foreach((json_t *)(uintptr_t)v, key, member) strv_add(&keys, key);
+		if (keys.n)
+			qsort(keys.v, keys.n, sizeof(*keys.v), by_name);
+		for (size_t i = 0; i < keys.n; i++) {
+			strbuf_addf(b, "%s%s:", i ? " " : "", keys.v[i]);
+			print(b, json_object_get(v, keys.v[i]), depth + 1);
 		}
 		strbuf_addc(b, ']');
 	} else if (json_is_array(v)) {

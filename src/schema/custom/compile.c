@@ -48,8 +48,65 @@ static const char *take_text(struct tree *t, const char *s)
 
 /* ---- patterns --------------------------------------------------------------------------- */
 
-static pcre2_code *pattern_compile(const char *text, char **why)
+/* Length of a set of characters inside a class ("\\w" "\\pL" "[:alpha:]") at s, or 0. */
+static size_t set_length(const char *s)
 {
+	const char *end;
+
+	if (*s == '[' && s[1] == ':' && (end = strstr(s + 2, ":]")))
+		return (size_t)(end + 2 - s);
+	if (*s != '\\' || !s[1] || !strchr("dDsSwWpP", s[1]))
+		return 0;
+	if (s[1] != 'p' && s[1] != 'P')
+		return 2;
+	return s[2] == '{' ? 3 + strcspn(s + 2, "}") : s[2] ? 3 : 2;
+}
+
+/* Copies one class; s is behind its "[". A hyphen beside a set is itself in Go, and an error in
+ * PCRE2. */
+static const char *copy_class(struct strbuf *b, const char *s)
+{
+	bool after_set = false, first = true;
+
+	for (; *s && (*s != ']' || first); first = first && *s == '^') {
+		size_t n = set_length(s);
+		bool lone = *s == '-' && (after_set || set_length(s + 1));
+
+		if (lone)
+			strbuf_addc(b, '\\');
+		after_set = n > 0;
+		if (!n)
+			n = *s == '\\' && s[1] ? 2 : 1;
+		n = strnlen(s, n);
+		strbuf_add(b, s, n);
+		s += n;
+		if (n > 1 || s[-1] != '^')
+			first = false;
+	}
+	return s;
+}
+
+/* RE2's syntax as PCRE2 wants it. */
+static char *pattern_translate(const char *s)
+{
+	struct strbuf b = {0};
+
+	while (*s) {
+		if (*s == '\\' && s[1]) {
+			strbuf_add(&b, s, 2);
+			s += 2;
+		} else {
+			strbuf_addc(&b, *s);
+			if (*s++ == '[')
+				s = copy_class(&b, s);
+		}
+	}
+	return strbuf_steal(&b);
+}
+
+static pcre2_code *pattern_compile(const char *given, char **why)
+{
+	auto_free char *text = pattern_translate(given);
 	int code;
 	PCRE2_SIZE at;
 	/* Go's "$" is the end of the text alone, and its classes are those of ASCII. */
