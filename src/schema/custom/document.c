@@ -137,7 +137,7 @@ static char *document_v3(const struct kind *k, const char *text, size_t len)
 		else if (!key_is(&m, "properties"))
 			put_member(&b, &m);
 	}
-	put_properties(&b, properties.value, properties.value_len);
+	put_properties(&b, properties.value ? properties.value : "", properties.value_len);
 	strbuf_addf(&b,
 		    ",\"x-kubernetes-group-version-kind\":[{\"group\":\"%s\",\"version\":\"%s\","
 		    "\"kind\":\"%s\"}]}",
