@@ -36,7 +36,7 @@ void loop_bury(struct loop *loop);
 int loop_once(struct loop *loop);
 /* loop_once() until *flag; gives up with -ETIMEDOUT after timeout_us (0: never). For tests, CLI. */
 int loop_run_until(struct loop *loop, const bool *flag, uint64_t timeout_us) MUST_CHECK;
-/* Calls fn(ptr) in the bury phase. */
+/* Calls fn(ptr) in the bury phase, the last asked for first. */
 void loop_free_later(struct loop *loop, void (*fn)(void *), void *ptr);
 /* Writes every pending event of the loop to the log (SIGUSR1). */
 void loop_dump(struct loop *loop);

@@ -43,6 +43,11 @@ void store_touch(struct store *s)
 		timer_arm(s->trim_timer, TRIM_AFTER_US);
 }
 
+static void give_back(void *arg UNUSED)
+{
+	malloc_trim(0);
+}
+
 static void on_trim(void *arg)
 {
 	struct store *s = arg;
@@ -53,11 +58,13 @@ static void on_trim(void *arg)
 		timer_arm(s->trim_timer, TRIM_AFTER_US);
 		return;
 	}
+	/* What is dropped here is freed when the turn ends, the last first: this comes after it
+	 * all. */
+	loop_free_later(s->loop, give_back, NULL);
 	json_cache_clear(s);
 	custom_trim();
 	if (history_trim(s, HISTORY_KEEP_BYTES, HISTORY_AGE_US))
 		timer_arm(s->trim_timer, HISTORY_AGE_US);
-	malloc_trim(0);
 }
 
 /* ---- the write path --------------------------------------------------------------------- */
