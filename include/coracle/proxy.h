@@ -5,8 +5,9 @@
  *
  * Purpose: a frontend is one listening address; its backends are swapped whole by proxy_set().
  * Lifetime: proxy_new(), proxy_set() whenever services change, proxy_free().
- * A backend that leaves gets no new connection; TCP sessions to it go on until they end, UDP
- * sessions move. A connect that fails is tried on another backend before the client is refused.
+ * A backend that leaves gets no new connection; TCP sessions to it go on until they end, or until
+ * proxy_backend_gone(); UDP sessions move. A connect that fails is tried on another backend before
+ * the client is refused.
  */
 #ifndef CORACLE_PROXY_H
 #define CORACLE_PROXY_H
@@ -40,6 +41,11 @@ void proxy_free(struct proxy *p);
 /* Replaces the whole set: frontends are matched by protocol and listen address; unchanged ones are
  * not touched. Values are copied. */
 void proxy_set(struct proxy *p, const struct proxy_frontend *frontends, size_t n);
+/* The network of this backend address is no more, so that nothing there will ever end a connection.
+ * Clients get what they take at once of what has arrived; then their connections are reset, as a
+ * machine that is there would do for its dead. Who was still connecting tries the next backend,
+ * and no frontend uses the address until the next proxy_set(). */
+void proxy_backend_gone(struct proxy *p, struct in_addr addr);
 struct proxy_stats {
 	uint64_t connections, failed, bytes, spliced_streams, udp_packets;
 	size_t sessions;

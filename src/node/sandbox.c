@@ -23,6 +23,7 @@ void pod_release_address(struct pod *p)
 	if (p->ip.s_addr == INADDR_ANY)
 		return;
 	network_detach(p->node->parts.network, p->uid);
+	proxy_backend_gone(p->node->parts.proxy, p->ip);
 	network_address_release(p->node->parts.network, p->ip);
 	p->ip.s_addr = INADDR_ANY;
 }

@@ -108,6 +108,20 @@ void frontend_update(struct frontend *f, const struct proxy_frontend *now)
 		udp_backends_changed(f);
 }
 
+void frontend_drop(struct frontend *f, struct in_addr addr)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < f->n_backends; i++)
+		if (f->backends[i].addr.sin_addr.s_addr != addr.s_addr)
+			f->backends[kept++] = f->backends[i];
+	if (kept == f->n_backends)
+		return;
+	f->n_backends = kept;
+	if (f->protocol == IPPROTO_UDP)
+		udp_backends_changed(f);
+}
+
 void frontend_pause(struct frontend *f, bool pause)
 {
 	if (f->listener)

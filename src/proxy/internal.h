@@ -58,6 +58,8 @@ struct frontend {
 
 struct frontend *frontend_new(struct proxy *p, const struct proxy_frontend *f, const char *key);
 void frontend_update(struct frontend *f, const struct proxy_frontend *now);
+/* Forgets the backends at this address, until frontend_update() names them again. */
+void frontend_drop(struct frontend *f, struct in_addr addr);
 /* Stops listening; sessions go on. */
 void frontend_close(struct frontend *f);
 struct frontend *frontend_ref(struct frontend *f);
@@ -73,6 +75,7 @@ void frontend_pause(struct frontend *f, bool pause);
 /* ---- sessions ---------------------------------------------------------------------------- */
 
 void tcp_accept(struct frontend *f, int fd, const struct sockaddr_in *client);
+void tcp_backend_gone(struct proxy *p, struct in_addr addr);
 void tcp_close_all(struct proxy *p);
 void tcp_show(const struct proxy *p, json_t *rows);
 

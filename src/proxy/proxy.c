@@ -231,6 +231,15 @@ void pipe_give(struct proxy *p, int fds[2], bool empty)
 	fd_close(fds[1]);
 }
 
+void proxy_backend_gone(struct proxy *p, struct in_addr addr)
+{
+	void *f;
+
+	for (size_t i = 0; map_next(&p->frontends, &i, NULL, &f);)
+		frontend_drop(f, addr);
+	tcp_backend_gone(p, addr);
+}
+
 void proxy_get_stats(const struct proxy *p, struct proxy_stats *ret)
 {
 	*ret = p->stats;

@@ -2,6 +2,7 @@
 /* TCP sessions: connect to a backend (or the next), then relay both ways. */
 #include "internal.h"
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@ struct tcp_session {
 	size_t first;		/* backend, where the attempts began */
 	uint8_t attempt;
 	bool connected, closed;
+	bool gone; /* the backend, without a word */
 };
 
 static void session_free(void *arg)
@@ -81,6 +83,16 @@ static void update(struct tcp_session *s)
 	io_want(s->backend_io, backend);
 }
 
+/* Has the client all that will ever come? */
+static bool has_everything(const struct tcp_session *s)
+{
+	int unread = 0;
+
+	if (relay_waits(&s->down))
+		return false;
+	return s->down.eof || ioctl(s->backend, FIONREAD, &unread) < 0 || unread == 0;
+}
+
 static void relay_both(struct tcp_session *s, bool up, bool down)
 {
 	struct proxy *p = s->frontend->proxy;
@@ -96,6 +108,10 @@ static void relay_both(struct tcp_session *s, bool up, bool down)
 		tcp_close(s, strerror(-r));
 	} else if (s->up.done && s->down.done) {
 		tcp_close(s, "both sides are done");
+	} else if (s->gone && has_everything(s)) {
+		if (!s->down.eof)
+			reset(s->client);
+		tcp_close(s, "the backend is gone");
 	} else {
 		update(s);
 	}
@@ -212,6 +228,19 @@ void tcp_accept(struct frontend *f, int fd, const struct sockaddr_in *client)
 	p->stats.connections++;
 	f->connections++;
 	connect_next(s);
+}
+
+void tcp_backend_gone(struct proxy *p, struct in_addr addr)
+{
+	list_foreach (&p->tcp, s, struct tcp_session, node) {
+		if (s->backend < 0 || s->backend_addr.sin_addr.s_addr != addr.s_addr)
+			continue;
+		s->gone = s->connected;
+		if (s->gone)
+			relay_both(s, false, true);
+		else
+			attempt_failed(s, EHOSTUNREACH);
+	}
 }
 
 void tcp_close_all(struct proxy *p)

@@ -224,6 +224,10 @@ static void put_addr(struct strbuf *b, const struct sockaddr_in *a)
 	strbuf_addf(b, "%s:%u", ip, ntohs(a->sin_port));
 }
 
+void proxy_backend_gone(struct proxy *p UNUSED, struct in_addr addr UNUSED)
+{
+}
+
 void proxy_set(struct proxy *p UNUSED, const struct proxy_frontend *f, size_t n)
 {
 	strbuf_reset(&frontends);

@@ -325,6 +325,45 @@ static void test_early_answer(void **state)
 	listener_free(l);
 }
 
+/* A backend whose network is no more: what it has said arrives, then the client is told. */
+static void test_backend_gone(void **state)
+{
+	struct fixture *f = *state;
+	struct accepted backend = {0};
+	struct listener_config c = {0};
+	struct listener *l;
+	struct addr got;
+	struct proxy_backend b;
+	struct sockaddr_in listen = free_address(SOCK_STREAM);
+	struct proxy_stats stats;
+	char buf[8] = "";
+	auto_fd int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(addr_parse("127.0.0.1:0", &c.addr), 0);
+	l = listener_new(f->loop, &c, take_accepted, &backend, NULL);
+	assert_int_equal(listener_addr(l, &got), 0);
+	memcpy(&b.addr, &got.ss, sizeof(b.addr));
+	serve(f, IPPROTO_TCP, listen, &b, 1, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&listen, sizeof(listen)), 0);
+	assert_int_equal(loop_run_until(f->loop, &backend.done, LIMIT), 0);
+	assert_int_equal(send(backend.fd, "last", 4, 0), 4);
+	proxy_backend_gone(f->proxy, at("127.9.9.9", 0).sin_addr); /* somebody else */
+	proxy_get_stats(f->proxy, &stats);
+	assert_int_equal(stats.sessions, 1);
+	loop_once(f->loop); /* the session notices that it is connected */
+	proxy_backend_gone(f->proxy, b.addr.sin_addr);
+	loop_bury(f->loop);
+	proxy_get_stats(f->proxy, &stats);
+	assert_int_equal(stats.sessions, 0);
+	assert_int_equal(recv(fd, buf, sizeof(buf), 0), 4);
+	assert_string_equal(buf, "last");
+	assert_int_equal(recv(fd, buf, sizeof(buf), 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_int_equal(round_trip(f, &listen, 10), 0); /* it is not asked again */
+	close(backend.fd);
+	listener_free(l);
+}
+
 static void test_affinity(void **state)
 {
 	struct fixture *f = *state;
@@ -519,6 +558,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_failover, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failover_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_early_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_backend_gone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_affinity, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_port_taken, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_address_replaced, setup, teardown),
