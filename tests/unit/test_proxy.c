@@ -287,14 +287,29 @@ static void set_readable(void *arg, int fd UNUSED, unsigned what UNUSED)
 	*(bool *)arg = true;
 }
 
+/* A frontend whose one backend is *backend, and a client that is connected to it. */
+static struct listener *connect_one(struct fixture *f, struct accepted *backend,
+				    struct proxy_backend *b, struct sockaddr_in listen, int fd)
+{
+	struct listener_config c = {0};
+	struct listener *l;
+	struct addr got;
+
+	assert_int_equal(addr_parse("127.0.0.1:0", &c.addr), 0);
+	l = listener_new(f->loop, &c, take_accepted, backend, NULL);
+	assert_int_equal(listener_addr(l, &got), 0);
+	memcpy(&b->addr, &got.ss, sizeof(b->addr));
+	serve(f, IPPROTO_TCP, listen, b, 1, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&listen, sizeof(listen)), 0);
+	return l;
+}
+
 /* A backend that answers early and breaks off: its answer still reaches the client. */
 static void test_early_answer(void **state)
 {
 	struct fixture *f = *state;
 	struct accepted backend = {0};
-	struct listener_config c = {0};
 	struct listener *l;
-	struct addr got;
 	struct proxy_backend b;
 	struct sockaddr_in listen = free_address(SOCK_STREAM);
 	char buf[8] = "";
@@ -302,12 +317,7 @@ static void test_early_answer(void **state)
 	struct io *io;
 	auto_fd int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	assert_int_equal(addr_parse("127.0.0.1:0", &c.addr), 0);
-	l = listener_new(f->loop, &c, take_accepted, &backend, NULL);
-	assert_int_equal(listener_addr(l, &got), 0);
-	memcpy(&b.addr, &got.ss, sizeof(b.addr));
-	serve(f, IPPROTO_TCP, listen, &b, 1, 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&listen, sizeof(listen)), 0);
+	l = connect_one(f, &backend, &b, listen, fd);
 	assert_int_equal(send(fd, "ask", 3, 0), 3);
 	assert_int_equal(loop_run_until(f->loop, &backend.done, LIMIT), 0);
 	io = io_new(f->loop, backend.fd, IO_READ, set_readable, &readable);
@@ -330,21 +340,14 @@ static void test_backend_gone(void **state)
 {
 	struct fixture *f = *state;
 	struct accepted backend = {0};
-	struct listener_config c = {0};
 	struct listener *l;
-	struct addr got;
 	struct proxy_backend b;
 	struct sockaddr_in listen = free_address(SOCK_STREAM);
 	struct proxy_stats stats;
 	char buf[8] = "";
 	auto_fd int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	assert_int_equal(addr_parse("127.0.0.1:0", &c.addr), 0);
-	l = listener_new(f->loop, &c, take_accepted, &backend, NULL);
-	assert_int_equal(listener_addr(l, &got), 0);
-	memcpy(&b.addr, &got.ss, sizeof(b.addr));
-	serve(f, IPPROTO_TCP, listen, &b, 1, 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&listen, sizeof(listen)), 0);
+	l = connect_one(f, &backend, &b, listen, fd);
 	assert_int_equal(loop_run_until(f->loop, &backend.done, LIMIT), 0);
 	assert_int_equal(send(backend.fd, "last", 4, 0), 4);
 	proxy_backend_gone(f->proxy, at("127.9.9.9", 0).sin_addr); /* somebody else */
