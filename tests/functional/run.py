@@ -63,9 +63,10 @@ def run_module(module, only):
 
 
 def modules(only):
-    """Names of the modules that have a test to run."""
+    """Names of the modules that have a test to run; those with LONG = True begin."""
     names = sorted(f[:-3] for f in os.listdir(HERE) if f.startswith("test_") and f.endswith(".py"))
-    return [n for n in names if tests_of(importlib.import_module(n), only)]
+    found = [m for m in map(importlib.import_module, names) if tests_of(m, only)]
+    return [m.__name__ for m in sorted(found, key=lambda m: not getattr(m, "LONG", False))]
 
 
 def run_apart(name, only):
@@ -114,7 +115,7 @@ def main():
     parser.add_argument("--build", help="build directory")
     parser.add_argument("--only", default="", help="tests whose name holds this text")
     parser.add_argument("--result", help="file for the counts")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="modules at a time")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() + 1, help="modules at a time")
     parser.add_argument("--module", help="this module, here and now")
     options = parser.parse_args()
     if options.build:

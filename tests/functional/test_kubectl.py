@@ -26,6 +26,8 @@ GROUPS_AT_ONCE = 4
 COMMAND_TIMEOUT = 90
 AGAIN_FOR = 30
 
+LONG = True  # begins before the others
+
 
 # -- transcripts
 

@@ -16,6 +16,8 @@ from lib import IMAGE, TOP, Cluster, Failure, contains, equal, kubectls, pod, ru
 
 VERSIONS = ("1.27", "1.29", "1.30", "1.31", "1.33")
 
+LONG = True  # begins before the others
+
 
 def cluster():
     with Cluster() as c:
