@@ -199,7 +199,8 @@ extern const struct kind kind_namespace, kind_node, kind_pod, kind_replicaset, k
 	kind_clusterrole, kind_rolebinding, kind_clusterrolebinding, kind_certificatesigningrequest,
 	kind_customresourcedefinition, kind_lease, kind_servicecidr, kind_ipaddress, kind_csinode,
 	kind_runtimeclass, kind_flowschema, kind_prioritylevelconfiguration, kind_apiservice,
-	kind_componentstatus, kind_ingress, kind_ingressclass, kind_storageclass;
+	kind_componentstatus, kind_replicationcontroller, kind_ingress, kind_ingressclass,
+	kind_storageclass;
 /* autoscaling/v1 Scale: a subresource's kind, for Tables alone (no message, not in schema_kinds).
  */
 extern const struct kind kind_scale;

@@ -3,12 +3,13 @@
 #include "internal.h"
 
 static const struct controller_def *const defs[] = {
-	&namespace_controller,	&serviceaccount_controller, &deployment_controller,
-	&replicaset_controller, &quota_controller,	    &disruption_controller,
-	&scheduler_controller,	&endpoints_controller,	    &endpointslice_controller,
-	&gc_controller,		&rbac_controller,	    &token_controller,
-	&crd_controller,	&ipaddress_controller,	    &csinode_controller,
-	&flowschema_controller, &certificates_controller,   &apiservice_controller,
+	&namespace_controller,	 &serviceaccount_controller, &deployment_controller,
+	&replicaset_controller,	 &quota_controller,	     &disruption_controller,
+	&scheduler_controller,	 &endpoints_controller,	     &endpointslice_controller,
+	&gc_controller,		 &rbac_controller,	     &token_controller,
+	&crd_controller,	 &ipaddress_controller,	     &csinode_controller,
+	&flowschema_controller,	 &certificates_controller,   &apiservice_controller,
+	&replication_controller,
 };
 
 struct controllers {

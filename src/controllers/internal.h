@@ -14,6 +14,8 @@ struct controller;
 /* One controller. Level-triggered: reconcile() may be called at any time, any number of times. */
 struct controller_def {
 	const char *name;
+	/* Whose objects the keys name, for a definition that shares its functions with another. */
+	const struct kind *kind;
 	/* Marks keys dirty. Called for every object at start (as ADDED) and every change after. */
 	void (*on_event)(struct controller *c, const struct store_event *ev);
 	/* < 0: is called again for this key after a back-off. */
@@ -27,7 +29,7 @@ extern const struct controller_def replicaset_controller, deployment_controller,
 	endpoints_controller, endpointslice_controller, gc_controller, namespace_controller,
 	serviceaccount_controller, scheduler_controller, rbac_controller, token_controller,
 	crd_controller, ipaddress_controller, csinode_controller, flowschema_controller,
-	certificates_controller, apiservice_controller;
+	certificates_controller, apiservice_controller, replication_controller;
 
 /* ---- queue ------------------------------------------------------------------------------ */
 

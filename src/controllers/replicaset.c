@@ -1,13 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ReplicaSet: keeps spec.replicas pods that match the selector. Adopts and releases by label,
- * creates from the template, deletes the least useful first (upstream's replica_set.go and
- * controller_utils.go ActivePodsWithRanks).
+ * ReplicaSet, and its predecessor ReplicationController: keeps spec.replicas pods that match the
+ * selector. Adopts and releases by label, creates from the template, deletes the least useful
+ * first (upstream's replica_set.go and controller_utils.go ActivePodsWithRanks). The two kinds
+ * differ in the form of the selector and in the name that events carry.
  */
 #include "internal.h"
 
 enum { RS_BURST = 500 };
-#define RS_COMPONENT "replicaset-controller"
+
+static const char *component(const struct object *rs)
+{
+	return rs->kind == &kind_replicaset ? "replicaset-controller" : "replication-controller";
+}
+
+static struct label_selector *selector_of(const struct object *rs, struct err *err)
+{
+	const json_t *selector = json_at(object_json(rs), "spec.selector");
+
+	return rs->kind == &kind_replicaset ? label_selector_from_json(selector, err)
+					    : label_selector_from_map(selector);
+}
 
 /* The active pods of one ReplicaSet, as json borrowed from referenced objects. */
 struct pods {
@@ -37,14 +50,13 @@ static void dirty_owner_or_adopters(struct controller *c, const json_t *pod)
 	const struct object *rs;
 
 	if (ref) {
-		if (streq(json_str(ref, "kind", ""), "ReplicaSet"))
+		if (streq(json_str(ref, "kind", ""), c->def->kind->kind))
 			controller_dirty(c, meta_ns(pod), json_str(ref, "name", ""));
 		return;
 	}
-	it = store_iter(c->store, &kind_replicaset, meta_ns(pod));
+	it = store_iter(c->store, c->def->kind, meta_ns(pod));
 	while ((rs = store_next(&it))) {
-		struct label_selector *s auto_clean(label_selector) =
-			label_selector_from_json(json_at(object_json(rs), "spec.selector"), NULL);
+		struct label_selector *s auto_clean(label_selector) = selector_of(rs, NULL);
 
 		if (s && label_selector_matches(s, json_at(pod, "metadata.labels")))
 			controller_dirty(c, rs->ns, rs->name);
@@ -53,7 +65,7 @@ static void dirty_owner_or_adopters(struct controller *c, const json_t *pod)
 
 static void on_event(struct controller *c, const struct store_event *ev)
 {
-	if (ev->obj->kind == &kind_replicaset) {
+	if (ev->obj->kind == c->def->kind) {
 		controller_dirty(c, ev->obj->ns, ev->obj->name);
 	} else if (ev->obj->kind == &kind_pod) {
 		dirty_owner_or_adopters(c, object_json(ev->obj));
@@ -84,8 +96,7 @@ static int change_owner(struct controller *c, const struct object *pod, const st
 
 static int claim(struct controller *c, const struct object *rs, struct pods *ret, struct err *err)
 {
-	struct label_selector *sel auto_clean(label_selector) =
-		label_selector_from_json(json_at(object_json(rs), "spec.selector"), err);
+	struct label_selector *sel auto_clean(label_selector) = selector_of(rs, err);
 	bool deleting = meta_deleting(object_json(rs));
 	struct store_iter it = store_iter(c->store, &kind_pod, rs->ns);
 	const struct object *pod;
@@ -143,10 +154,10 @@ static int create_pods(struct controller *c, const struct object *rs, size_t wan
 
 		if (r < 0) {
 			registry_event(c->registry, rs, NULL, "Warning", "FailedCreate",
-				       RS_COMPONENT, "Error creating: %s", err_message(err));
+				       component(rs), "Error creating: %s", err_message(err));
 			return r;
 		}
-		registry_event(c->registry, rs, NULL, "Normal", "SuccessfulCreate", RS_COMPONENT,
+		registry_event(c->registry, rs, NULL, "Normal", "SuccessfulCreate", component(rs),
 			       "Created pod: %s", made->name);
 	}
 	if (want > RS_BURST)
@@ -233,10 +244,10 @@ static int delete_pods(struct controller *c, const struct object *rs, struct pod
 			continue;
 		if (r < 0) {
 			registry_event(c->registry, rs, NULL, "Warning", "FailedDelete",
-				       RS_COMPONENT, "Error deleting: %s", err_message(err));
+				       component(rs), "Error deleting: %s", err_message(err));
 			return r;
 		}
-		registry_event(c->registry, rs, NULL, "Normal", "SuccessfulDelete", RS_COMPONENT,
+		registry_event(c->registry, rs, NULL, "Normal", "SuccessfulDelete", component(rs),
 			       "Deleted pod: %s", pods->v[i]->name);
 	}
 	return 0;
@@ -301,7 +312,7 @@ static int set_status(struct controller *c, const struct object *rs, const char 
 			      creating ? "FailedCreate" : "FailedDelete", failure, now);
 	if (soonest)
 		controller_dirty_after(c, rs->ns, rs->name, (uint64_t)soonest * USEC_PER_SEC);
-	return registry_set_status(c->registry, &kind_replicaset, rs->ns, rs->name, rs->uid, status,
+	return registry_set_status(c->registry, rs->kind, rs->ns, rs->name, rs->uid, status,
 				   STORE_VOLATILE, err);
 }
 
@@ -310,7 +321,7 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 	auto_free char *ns = NULL;
 	const char *name = key_split(key, &ns);
 	const struct object *rs auto_clean(object) =
-		object_ref(store_get(c->store, &kind_replicaset, ns, name));
+		object_ref(store_get(c->store, c->def->kind, ns, name));
 	auto_pods pods = {0};
 	auto_err failure = {0};
 	int64_t want;
@@ -334,5 +345,11 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 	return r < 0 ? r : s == -ENOENT ? 0 : s;
 }
 
-const struct controller_def replicaset_controller = {
-	.name = "replicaset", .on_event = on_event, .reconcile = reconcile};
+const struct controller_def replicaset_controller = {.name = "replicaset",
+						     .kind = &kind_replicaset,
+						     .on_event = on_event,
+						     .reconcile = reconcile};
+const struct controller_def replication_controller = {.name = "replicationcontroller",
+						      .kind = &kind_replicationcontroller,
+						      .on_event = on_event,
+						      .reconcile = reconcile};

@@ -72,7 +72,7 @@ static void reset_status(const struct kind *k, json_t *obj)
 	json_put(obj, "status", json_object());
 	if (k == &kind_service)
 		json_put(obj, "status.loadBalancer", json_object());
-	if (k == &kind_replicaset)
+	if (k == &kind_replicaset || k == &kind_replicationcontroller)
 		json_put_int(obj, "status.replicas", 0);
 }
 

@@ -381,6 +381,38 @@ static void test_replicaset_adopts_and_releases(void **state)
 		json_int(get(f, &kind_replicaset, "default", "web"), "status.readyReplicas", 0), 2);
 }
 
+/* The older kind: a plain map for a selector, its own name in the reference and the events. */
+static void test_replicationcontroller(void **state)
+{
+	struct fixture *f = *state;
+	const struct object *pod;
+	struct store_iter it;
+	const json_t *rc;
+
+	node_up("4");
+	create(&kind_replicationcontroller, "default",
+	       "{'apiVersion':'v1','kind':'ReplicationController','metadata':{'name':'web',"
+	       "'namespace':'default'},'spec':{'replicas':2,'selector':{'app':'web'},'template':{"
+	       "'metadata':{'labels':{'app':'web'}},'spec':{'containers':[{'name':'c','image':"
+	       "'web:1'}]}}}}");
+	run(f);
+	assert_int_equal(count(f, &kind_pod, "default"), 2);
+	it = store_iter(f->store, &kind_pod, "default");
+	while ((pod = store_next(&it)))
+		assert_string_equal(json_str(meta_controller(object_json(pod)), "kind", ""),
+				    "ReplicationController");
+	rc = get(f, &kind_replicationcontroller, "default", "web");
+	assert_int_equal(json_int(rc, "status.readyReplicas", 0), 2);
+	assert_int_equal(json_int(rc, "status.observedGeneration", 0), 1);
+	it = store_iter(f->store, &kind_event, "default");
+	while ((pod = store_next(&it)) &&
+	       !streq(json_str(object_json(pod), "reason", ""), "SuccessfulCreate"))
+		;
+	assert_non_null(pod);
+	assert_string_equal(json_str(object_json(pod), "source.component", ""),
+			    "replication-controller");
+}
+
 static const json_t *only_slice(struct fixture *f)
 {
 	struct store_iter it = store_iter(f->store, &kind_endpointslice, "default");
@@ -671,6 +703,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_deployment_rolls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scaling, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_recreate_and_pause, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_replicationcontroller, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_replicaset_adopts_and_releases, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_endpoints, setup, teardown),
