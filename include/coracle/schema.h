@@ -47,7 +47,8 @@ enum field_flags {
 	FIELD_MAP_ATOMIC = 16, /* SSA: struct or map owned as one */
 	FIELD_REQUIRED = 32,
 	FIELD_IMMUTABLE = 64,
-	FIELD_OR_BOOL = 128, /* true or false may stand in place of the message */
+	FIELD_OPTIONAL = 256, /* not among the required ones of OpenAPI, though FIELD_ALWAYS */
+	FIELD_OR_BOOL = 128,  /* true or false may stand in place of the message */
 };
 struct message;
 struct custom_kind;
@@ -56,8 +57,8 @@ struct field {
 	uint16_t number;      /* protobuf field number */
 	uint8_t type;	      /* enum field_type */
 	uint8_t list;	      /* enum field_list, as server-side apply sees it */
-	uint8_t flags;	      /* enum field_flags */
 	bool smp_merge;	      /* strategic merge: merge (else replace) */
+	uint16_t flags;	      /* enum field_flags */
 	const char *smp_key;  /* its merge key, NULL for primitive lists */
 	const char *ssa_keys; /* comma-separated list-map keys, or NULL */
 	const char *dflt;     /* default as JSON text, or NULL */
@@ -72,7 +73,8 @@ struct message {
 	const struct field *fields;
 	uint16_t n_fields;
 	const char *doc;
-	bool open;		    /* members that are not listed may be anything */
+	bool atomic; /* OpenAPI tells of x-kubernetes-map-type here, not at the fields */
+	bool open;   /* members that are not listed may be anything */
 	struct custom_kind *custom; /* the root of a custom kind: fields come by message_field() */
 };
 /* Looks through inline messages too. NULL when the type has no such field. */
@@ -414,11 +416,18 @@ json_t *discovery_resources(const char *group, const char *version); /* NULL: no
 /* Aggregated; version "v2" or "v2beta1"; core: GET /api, else GET /apis. */
 json_t *discovery_aggregated(const char *version, bool core);
 json_t *openapi_v3_index(void);
-/* Path as in the index, "api/v1" or "apis/apps/v1"; JSON text, caller frees; NULL: none. */
-char *openapi_v3_document(const char *path, size_t *ret_len);
-/* Swagger 2.0 JSON text; caller frees. */
-char *openapi_v2_document(size_t *ret_len);
-/* The constant protobuf document that kubectl 1.27/1.28 ask for. */
-const void *openapi_v2_protobuf(size_t *ret_len);
+/*
+ * A document in the making, a piece at a time, of the kinds that there were when it was begun. No
+ * piece takes long, and nothing of the document is kept but what has been appended.
+ */
+struct openapi;
+struct openapi *openapi_v3(const char *path); /* as in the index, "apis/apps/v1"; NULL: none */
+/* Swagger 2.0 of everything, as JSON or as gnostic's openapi.v2.Document. */
+struct openapi *openapi_v2(bool protobuf);
+bool openapi_next(struct openapi *d, struct strbuf *out); /* false: it is complete */
+void openapi_free(struct openapi *d);
+/* Changes with what the v2 document says. */
+#define OPENAPI_HASH_MAX 24
+void openapi_v2_hash(bool protobuf, char buf[static OPENAPI_HASH_MAX]);
 
 #endif

@@ -139,6 +139,26 @@ struct accept accept_parse(const struct http_request *req, enum accept_for what)
 	return ret;
 }
 
+static bool range_has(const char *range, const char *type)
+{
+	size_t major = strcspn(type, "/") + 1;
+
+	return strcasecmp(range, type) == 0 || streq(range, "*/*") ||
+	       (strncasecmp(range, type, major) == 0 && streq(range + major, "*"));
+}
+
+int accept_choose(const struct http_request *req, const char *const *types)
+{
+	struct range ranges[RANGES_MAX];
+	unsigned n = ranges_parse(req, ranges);
+
+	for (unsigned i = 0; i < n && quality(&ranges[i]); i++)
+		for (int t = 0; types[t]; t++)
+			if (range_has(ranges[i].type, types[t]))
+				return t;
+	return n ? -1 : 0;
+}
+
 void content_type(const struct http_request *req, char buf[static 64])
 {
 	const char *h = http_header(req, "Content-Type");

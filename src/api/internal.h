@@ -57,6 +57,9 @@ struct accept {
 enum accept_for { ACCEPT_PLAIN, ACCEPT_OBJECT, ACCEPT_DISCOVERY };
 /* The first media range of the Accept headers that an answer of this sort can have. */
 struct accept accept_parse(const struct http_request *req, enum accept_for what);
+/* Index of the media type (the list ends with NULL) that the client likes best, the first when it
+ * does not say; -1: none of them. */
+int accept_choose(const struct http_request *req, const char *const *types);
 
 /* Content-Type without its parameters, lower case; "" when absent. */
 void content_type(const struct http_request *req, char buf[static 64]);
@@ -141,6 +144,9 @@ void call_reply_object(struct call *c, int code, const struct object *o);
 void call_reply_err(struct call *c, const struct err *err);
 void call_reply_error(struct call *c, enum err_reason reason, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
+/* The client's If-None-Match saves sending what it has; true when it is answered so. The type is
+ * that of the document: caches put the headers of a 304 into what they keep (RFC 9111, 3.2). */
+bool reply_unchanged(struct call *c, const char *type, const char *hash);
 /* Streams: start, chunks through call->req, end. */
 void call_start(struct call *c, int code, const char *type);
 void call_end(struct call *c);
@@ -156,6 +162,17 @@ void call_on_drain(struct call *c, void (*fn)(void *arg), void *arg);
 void feed_lost(struct call *c, const char *why); /* the WebSocket's client has gone */
 /* The connection has been taken over. */
 struct stream *call_upgrade(struct call *c, const char *protocol);
+
+/* Watches over a client that an answer, made as it reads, waits for: when it does not read for long
+ * the answer is broken off and on_gone told. Zero-initialise. */
+struct stall {
+	struct call *call;
+	struct timer *timer; /* NULL until it is needed */
+	size_t backlog;	     /* when it was armed */
+};
+void stall_wait(struct stall *s, struct call *c);
+void stall_over(struct stall *s); /* it has read */
+void stall_done(struct stall *s);
 
 /* Whether the request is a watch, by the query or by the old path. */
 bool call_is_watch(const struct call *c);

@@ -9,8 +9,6 @@
 
 #define SEND_PIECE (64u * 1024)
 #define BACKLOG_HIGH (512u * 1024)
-/* A client that reads nothing for so long gets no more: the list keeps objects of its moment. */
-#define STALL_US (60 * USEC_PER_SEC)
 /* Texts above this are sent from where they lie. */
 #define REFERENCE_MIN (16u * 1024)
 
@@ -28,14 +26,13 @@ struct listing {
 	time_t now;
 	struct strbuf out;
 	struct work work;
-	struct timer *stall; /* NULL until it is needed */
-	size_t backlog;	     /* when it was armed */
+	struct stall stall;
 };
 
 static void listing_free(struct listing *l)
 {
 	work_cancel(&l->work);
-	timer_free(l->stall);
+	stall_done(&l->stall);
 	selection_done(&l->sel);
 	list_options_done(&l->o);
 	snapshot_done(&l->found);
@@ -252,29 +249,6 @@ static void listing_end(struct listing *l)
 	listing_free(l);
 }
 
-static void on_stall(void *arg);
-
-static void wait_for_client(struct listing *l)
-{
-	if (!l->stall)
-		l->stall = timer_new(l->call->api->loop, on_stall, l);
-	l->backlog = http_respond_backlog(l->call->req);
-	timer_arm(l->stall, STALL_US);
-}
-
-static void on_stall(void *arg)
-{
-	struct listing *l = arg;
-	struct call *c = l->call;
-
-	if (http_respond_backlog(c->req) < l->backlog) { /* slow, but it reads */
-		wait_for_client(l);
-		return;
-	}
-	http_abort(c->req, "the client does not read");
-	listing_gone(c);
-}
-
 /* One slice of work; goes on in the next turn, or when the client has read. */
 static void listing_go(void *arg)
 {
@@ -295,7 +269,7 @@ static void listing_go(void *arg)
 		if (l->out.len >= SEND_PIECE)
 			send_out(l);
 		if (l->started && http_respond_backlog(l->call->req) > BACKLOG_HIGH) {
-			wait_for_client(l);
+			stall_wait(&l->stall, l->call);
 			return; /* on_drain brings us back */
 		}
 		if (slice_over(start)) {
@@ -312,8 +286,7 @@ static void on_drain(void *arg)
 {
 	struct listing *l = arg;
 
-	if (l->stall)
-		timer_disarm(l->stall);
+	stall_over(&l->stall);
 	if (l->started)
 		work_queue(l->call->api->loop, &l->work);
 }

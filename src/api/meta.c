@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the server says of itself: discovery, OpenAPI, version, health. */
+/* What the server says of itself: discovery, version, health. */
 #include "internal.h"
 
 #include <sys/utsname.h>
-
-/* As upstream names it: the "@" of the media type asked for is no token (RFC 9110). */
-#define OPENAPI_V2_PROTOBUF "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 /* ---- discovery --------------------------------------------------------------------------- */
 
@@ -27,20 +24,6 @@ static void reply_or_404(struct call *c, json_t *v)
 		refuse_media(c);
 	else
 		call_reply_json(c, 200, steal_ptr(owned));
-}
-
-/* The client's If-None-Match saves sending what it has; true when it is answered so. The type is
- * that of the document: caches put the headers of a 304 into what they keep (RFC 9111, 3.2). */
-static bool reply_unchanged(struct call *c, const char *type, const char *hash)
-{
-	const char *known = http_header(c->req, "If-None-Match");
-	auto_free char *tag = xasprintf("\"%s\"", hash);
-
-	http_respond_header(c->req, "ETag", tag);
-	if (!known || !streq(known, tag))
-		return false;
-	call_reply(c, 304, type, NULL, 0);
-	return true;
 }
 
 /* /api and /apis come in two forms; the aggregated one saves kubectl a request per group. */
@@ -108,67 +91,7 @@ void handle_resources(struct call *c)
 	reply_or_404(c, group && version ? discovery_resources(group, version) : NULL);
 }
 
-/* ---- OpenAPI ----------------------------------------------------------------------------- */
-
-void handle_openapi_v2(struct call *c)
-{
-	const char *accept = http_header(c->req, "Accept");
-	size_t len;
-
-	/* kubectl 1.27 and 1.28 parse nothing but protobuf here. */
-	if (accept && strstr(accept, "proto-openapi.spec.v2@v1.0+protobuf")) {
-		const void *doc = openapi_v2_protobuf(&len);
-
-		call_reply(c, 200, OPENAPI_V2_PROTOBUF, doc, len);
-		return;
-	}
-	auto_free char *text = openapi_v2_document(&len);
-	char hash[65];
-
-	sha256_hex(text, len, hash);
-	if (!reply_unchanged(c, NULL, hash))
-		call_reply_take(c, 200, NULL, steal_ptr(text), len);
-}
-
-void handle_openapi_v3(struct call *c)
-{
-	call_reply_json(c, 200, openapi_v3_index());
-}
-
-/* Upstream's rules: asked for with its hash the document may be kept for ever; with another's, the
- * client is sent to the present one. */
-void handle_openapi_v3_document(struct call *c)
-{
-	auto_free char *hash = http_param(c->req, "hash");
-	auto_free char *path = xstrdup(http_path(c->req) + strlen("/openapi/v3/"));
-	json_auto_t *index = openapi_v3_index();
-	size_t len = strlen(path);
-
-	if (len && path[len - 1] == '/')
-		path[len - 1] = '\0';
-	/* Not by json_at(): the keys have dots. */
-	const json_t *entry = json_object_get(json_object_get(index, "paths"), path);
-	const char *url = json_str(entry, "serverRelativeURL", NULL);
-	const char *now = url ? strstr(url, "hash=") : NULL;
-
-	if (!now) {
-		call_reply_text(c, 404, "404 page not found\n");
-		return;
-	}
-	now += strlen("hash=");
-	if (!str_empty(hash) && !streq(hash, now)) {
-		http_respond_header(c->req, "Location", url);
-		call_reply_text(c, 301, "Moved Permanently\n");
-		return;
-	}
-	c->immutable = !str_empty(hash);
-	http_respond_header(c->req, "Vary", "Accept");
-	if (reply_unchanged(c, NULL, now))
-		return;
-	char *text = openapi_v3_document(path, &len);
-
-	call_reply_take(c, 200, NULL, text ? text : xstrdup("{}"), text ? len : 2);
-}
+/* ---- paths -------------------------------------------------------------------------------- */
 
 /* GET /: what there is. */
 void handle_root(struct call *c)

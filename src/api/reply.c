@@ -76,6 +76,18 @@ void call_start(struct call *c, int code, const char *type)
 	http_respond_start(c->req, code, type ? type : "application/json");
 }
 
+bool reply_unchanged(struct call *c, const char *type, const char *hash)
+{
+	const char *known = http_header(c->req, "If-None-Match");
+	auto_free char *tag = xasprintf("\"%s\"", hash);
+
+	http_respond_header(c->req, "ETag", tag);
+	if (!known || !streq(known, tag))
+		return false;
+	call_reply(c, 304, type, NULL, 0);
+	return true;
+}
+
 struct stream *call_upgrade(struct call *c, const char *protocol)
 {
 	api_count(c, 101);

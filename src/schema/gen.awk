@@ -155,7 +155,8 @@ $1 == "column" {
 }
 
 $1 == "message" {
-	check_attributes(w, n, 3, " typemeta ")
+	check_attributes(w, n, 3, " typemeta atomic ")
+	message_atomic[full_name(w[2])] = attribute(w, n, 3, "atomic") != ""
 	message = full_name(w[2])
 	messages[++n_messages] = message
 	message_doc[message] = doc
@@ -169,11 +170,12 @@ $1 == "message" {
 }
 
 $1 ~ /^[0-9]+$/ {
-	check_attributes(w, n, 4, " ptr always inline required immutable merge retain keys set " \
+	check_attributes(w, n, 4, " ptr always optional inline required immutable merge retain keys set " \
 		"atomic orbool default rule ")
 	flags = ""
 	if (attribute(w, n, 4, "ptr") != "") flags = flags " | FIELD_POINTER"
 	if (attribute(w, n, 4, "always") != "") flags = flags " | FIELD_ALWAYS"
+	if (attribute(w, n, 4, "optional") != "") flags = flags " | FIELD_OPTIONAL"
 	if (attribute(w, n, 4, "inline") != "") flags = flags " | FIELD_INLINE"
 	if (attribute(w, n, 4, "retain") != "") flags = flags " | FIELD_RETAIN_KEYS"
 	if (attribute(w, n, 4, "atomic") != "") flags = flags " | FIELD_MAP_ATOMIC"
@@ -345,7 +347,8 @@ END {
 	for (i = 1; i <= n_messages; i++) {
 		m = by_name[order[i]]
 		print "\t{" quote(order[i]) ", &fields[" field_start[m] "], " n_fields[m] ", " \
-			quote(message_doc[m]) ", false, NULL},"
+			quote(message_doc[m]) ", " \
+			(message_atomic[m] ? "true" : "false") ", false, NULL},"
 	}
 	print "};\nconst size_t n_schema_messages = " n_messages ";\n"
 	print "const struct schema_package schema_packages[] = {"

@@ -44,8 +44,9 @@ static void try_definition(const json_t *schema, json_t *obj)
 {
 	auto_free char *text = json_text(schema, NULL);
 	json_auto_t *crd = NULL;
+	struct openapi *document;
+	auto_strbuf pieces = {0};
 	const struct kind *k;
-	size_t len;
 
 	strbuf_reset(&definition);
 	strbuf_addf(&definition, "%s%s%s", head, text, tail);
@@ -60,7 +61,10 @@ static void try_definition(const json_t *schema, json_t *obj)
 		abort();
 	if (json_is_object(obj))
 		try_object(k, obj);
-	free(openapi_v3_document("apis/example.com/v1", &len));
+	document = openapi_v3("apis/example.com/v1");
+	while (openapi_next(document, &pieces))
+		;
+	openapi_free(document);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -501,24 +501,35 @@ static void follows_paths(void **state UNUSED)
 	assert_int_equal(json_len(v, "a.l"), 2);
 }
 
+/* All pieces of a document, as JSON; NULL when there is no document. */
+static json_t *document_of(struct openapi *d)
+{
+	auto_strbuf b = {0};
+	json_t *doc;
+
+	if (!d)
+		return NULL;
+	while (openapi_next(d, &b))
+		assert_true(b.len > 0);
+	openapi_free(d);
+	doc = json_loadb(b.s, b.len, JSON_REJECT_DUPLICATES, NULL);
+	assert_non_null(doc);
+	return doc;
+}
+
 static void describes_itself(void **state UNUSED)
 {
 	json_auto_t *index = NULL, *doc = NULL;
-	size_t len;
 
 	define("{'type':'object','properties':{'p':{'x-kubernetes-int-or-string':true,'anyOf':["
 	       "{'type':'integer'},{'type':'string'}]}}}");
 	index = openapi_v3_index();
 	assert_non_null(json_object_get(json_object_get(index, "paths"), "apis/example.com/v1"));
-	auto_free char *v3 = openapi_v3_document("apis/example.com/v1", &len);
-	doc = json_parse(v3, len, NULL);
-	assert_non_null(doc);
+	doc = document_of(openapi_v3("apis/example.com/v1"));
 	json_t *schema = json_object_get(json_at(doc, "components.schemas"), "com.example.v1.Foo");
 	assert_non_null(json_at(schema, "properties.metadata"));
 	assert_int_equal(json_len(schema, "properties.spec.properties.p.anyOf"), 2);
-	auto_free char *v2 = openapi_v2_document(&len);
-	json_auto_t *swagger = json_parse(v2, len, NULL);
-	assert_non_null(swagger);
+	json_auto_t *swagger = document_of(openapi_v2(false));
 	schema = json_object_get(json_object_get(swagger, "definitions"), "com.example.v1.Foo");
 	assert_non_null(json_at(schema, "properties.spec.properties.p"));
 	assert_null(json_at(schema, "properties.spec.properties.p.anyOf"));
