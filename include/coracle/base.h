@@ -319,6 +319,32 @@ char *time_format_nano(char buf[static TIME_RFC3339_MAX], struct timespec ts);
 /* RFC 3339 with or without fraction and offset; -EINVAL otherwise. */
 int time_parse(const char *s, struct timespec *ret) MUST_CHECK;
 
+/* ---- long computing ---------------------------------------------------------------------- */
+
+/*
+ * Computing whose length a peer chooses says breathe() at every value, field or node. On a stack of
+ * its own (the loop's tasks) it may be put aside there so that others get their turn; everywhere
+ * else this is a decrement. What has been borrowed stays while it is aside; what was looked up in
+ * something that changes has to be looked up again.
+ */
+extern unsigned breath_left;
+void breath_take(void);
+static inline void breathe(void)
+{
+	if (__builtin_expect(--breath_left == 0, 0))
+		breath_take();
+}
+/* Nothing is put aside between the two; they nest. For what must see one state of the world. */
+void breath_hold(void);
+void breath_release(void);
+/* Calls release(ptr) when nothing that is aside now can know it any more. */
+void breath_outlive(void (*release)(void *), void *ptr);
+/* For the loop: what does that. NULL: nothing is ever aside. */
+void breath_keeper(void (*fn)(void *arg, void (*release)(void *), void *ptr), void *arg);
+/* For the loop: fn is called by breathe() now and then, until breath_end(). */
+void breath_begin(void (*fn)(void));
+void breath_end(void);
+
 /* ---- files, encodings, random ----------------------------------------------------------- */
 
 /* Reads a whole file of at most max bytes (-EFBIG); NUL-terminated, caller frees. */

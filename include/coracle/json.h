@@ -42,6 +42,10 @@ json_t *json_find(const json_t *list, const char *key, const char *value);
 
 /* Compact text in insertion order, NUL-terminated, caller frees. */
 char *json_text(const json_t *v, size_t *ret_len);
+/* Same; tells where the text of one of its strings, a value that is there once, begins, and its
+ * length. */
+char *json_text_mark(const json_t *v, size_t *ret_len, const json_t *string, size_t *ret_at,
+		     size_t *ret_n);
 /* Parses at most len bytes; duplicate keys keep the last. Nesting is bounded (256). A string with
  * U+0000 is refused, malformed UTF-8 becomes U+FFFD. Errors are ERR_BAD_REQUEST in the words of
  * Go's encoding/json. */
@@ -57,6 +61,11 @@ size_t json_plain_len(const char *s, size_t len, bool ascii);
 /* The text of the value at the dotted path in compact text that json_text() made: where it starts
  * and its length. False when there is none. */
 bool json_text_find(const char *text, size_t len, const char *path, const char **at, size_t *n);
+
+/* As json_equal(), but breathes; NULL equals nothing. Copying, freeing and setting do by themselves
+ * once breath_values() has been called. */
+bool json_same(const json_t *a, const json_t *b);
+void breath_values(void);
 
 /* Appends a key to a dotted path; cuts the path back to len bytes. */
 void path_add(struct strbuf *b, const char *key);

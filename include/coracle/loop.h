@@ -42,7 +42,9 @@ void loop_free_later(struct loop *loop, void (*fn)(void *), void *ptr);
 void loop_dump(struct loop *loop);
 /* Turns so far: how often the loop woke up. */
 uint64_t loop_turns(const struct loop *loop);
-/* Rows of `coracle show`: armed timers, and listening sockets. */
+/* Rows of `coracle show`: how long turns were (processor time, so that a busy machine does not
+ * count), since the start and since this was asked for last; armed timers; listening sockets. */
+void loop_show_turns(void *loop, json_t *rows);
 void loop_show_timers(void *loop, json_t *rows);
 void loop_show_listeners(void *loop, json_t *rows);
 
@@ -90,6 +92,43 @@ void work_queue(struct loop *loop, struct work *w);
 void work_queue_next(struct loop *loop, struct work *w);
 void work_cancel(struct work *w);
 bool work_queued(const struct work *w);
+
+/* ---- long computing ---------------------------------------------------------------------- */
+
+/*
+ * Computing on a stack of its own that is put aside where it breathes (base.h) and goes on in the
+ * next turn: a millisecond a turn for all tasks together, each in its turn. Embedded in its owner.
+ *
+ * The first slice comes at once when no other task is under way. What a task has borrowed lives
+ * until it has ended; only what has changed meanwhile it has to find out. A task that has begun
+ * cannot be stopped; who loses interest tells it by a flag of his own.
+ */
+enum task_state { TASK_IDLE, TASK_WAITING, TASK_BEGUN };
+struct fiber;
+struct task {
+	struct list node;
+	void (*fn)(void *arg);
+	void *arg;
+	struct fiber *fiber;
+	size_t cost;
+	uint64_t number;
+	enum task_state state;
+};
+void task_init(struct task *t, void (*fn)(void *), void *arg);
+/* cost: bytes of the text that it works on; tasks wait until the sum leaves room for them. The
+ * owner may be given to loop_retire() in fn. -EAGAIN: too many wait already. */
+int task_start(struct loop *loop, struct task *t, size_t cost) MUST_CHECK;
+/* False: it has begun and will go on to its end. */
+bool task_cancel(struct loop *loop, struct task *t);
+/* Is this a task? */
+bool task_inside(void);
+/* Runs all that have begun, and those that wait, to their end: before what they use goes. */
+void tasks_finish(struct loop *loop);
+/* Calls fn(ptr) at the end of the turn, or of the last task that is under way now: for what is said
+ * to live until the end of the turn. In the order they came. */
+void loop_retire(struct loop *loop, void (*fn)(void *), void *ptr);
+/* Gives up a value (stolen) that may be large: it is freed by a task. */
+void loop_discard(struct loop *loop, json_t *v);
 
 /* ---- children --------------------------------------------------------------------------- */
 

@@ -70,13 +70,20 @@ static void write_real(struct strbuf *b, const json_t *v)
 	strbuf_add(b, text, n < sizeof(text) ? n : 0);
 }
 
-static void write_value(struct strbuf *b, json_t *v)
+/* Where a value stands in the text. */
+struct mark {
+	const json_t *v;
+	size_t at, len;
+};
+
+static void write_value(struct strbuf *b, json_t *v, struct mark *mark)
 {
 	const char *key;
 	size_t len, i;
 	json_t *e;
 	char before;
 
+	breathe();
 	switch (json_typeof(v)) {
 	case JSON_OBJECT:
 		before = '{';
@@ -85,7 +92,7 @@ static void write_value(struct strbuf *b, json_t *v)
 			strbuf_addc(b, before);
 			write_string(b, key, len);
 			strbuf_addc(b, ':');
-			write_value(b, e);
+			write_value(b, e, mark);
 			before = ',';
 		}
 		strbuf_adds(b, before == '{' ? "{}" : "}");
@@ -96,12 +103,15 @@ static void write_value(struct strbuf *b, json_t *v)
 		{
 			if (i)
 				strbuf_addc(b, ',');
-			write_value(b, e);
+			write_value(b, e, mark);
 		}
 		strbuf_addc(b, ']');
 		break;
 	case JSON_STRING:
+		i = b->len;
 		write_string(b, json_string_value(v), json_string_length(v));
+		if (v == mark->v)
+			*mark = (struct mark){v, i, b->len - i};
 		break;
 	case JSON_INTEGER:
 		strbuf_addf(b, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
@@ -121,14 +131,23 @@ static void write_value(struct strbuf *b, json_t *v)
 	}
 }
 
-char *json_text(const json_t *v, size_t *ret_len)
+char *json_text_mark(const json_t *v, size_t *ret_len, const json_t *string, size_t *ret_at,
+		     size_t *ret_n)
 {
 	struct strbuf b = {0};
+	struct mark mark = {.v = string};
 
-	if (v)
-		write_value(&b,
-			    (json_t *)(uintptr_t)v); /* read only; jansson's macros want it so */
-	if (ret_len)
-		*ret_len = b.len;
+	if (v) /* read only; jansson's macros want it so */
+		write_value(&b, (json_t *)(uintptr_t)v, &mark);
+	*ret_len = b.len;
+	*ret_at = mark.at;
+	*ret_n = mark.len;
 	return strbuf_steal(&b);
+}
+
+char *json_text(const json_t *v, size_t *ret_len)
+{
+	size_t len, at, n;
+
+	return json_text_mark(v, ret_len ? ret_len : &len, NULL, &at, &n);
 }

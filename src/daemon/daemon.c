@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 /* So long may deferred work keep proxied connections and DNS answers waiting. */
-#define DEFERRED_BUDGET_US (5 * USEC_PER_MSEC)
+#define DEFERRED_BUDGET_US (3 * USEC_PER_MSEC)
 
 static void on_signal(void *arg, int signo)
 {
@@ -92,6 +92,8 @@ static void set_up_process(const struct options *o)
 	enum log_level level;
 
 	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MXFAST,
+		0); /* else what many frees left to do is done by a later one, all at once */
 	mallopt(M_TRIM_THRESHOLD, 128 * 1024);
 	mallopt(M_MMAP_THRESHOLD, 64 * 1024); /* big buffers go straight back */
 	umask(022);

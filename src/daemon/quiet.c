@@ -119,6 +119,7 @@ struct quiet *quiet_new(struct loop *loop)
 	struct quiet *q = xnew(struct quiet);
 
 	show_register("memory", show_memory, NULL);
+	show_register("loop", loop_show_turns, loop);
 	show_register("timers", loop_show_timers, loop);
 	show_register("listeners", loop_show_listeners, loop);
 	q->loop = loop;
@@ -137,6 +138,7 @@ void quiet_free(struct quiet *q)
 {
 	if (!q)
 		return;
+	show_unregister("loop");
 	show_unregister("memory");
 	show_unregister("timers");
 	show_unregister("listeners");

@@ -29,6 +29,7 @@ struct loop *loop_new(void)
 	list_init(&loop->children);
 	list_init(&loop->timers);
 	list_init(&loop->listeners);
+	tasks_init(loop);
 	signal(SIGPIPE,
 	       SIG_IGN); /* broken connections are errors of write(2), not of the process */
 	loop_refresh(loop);
@@ -40,13 +41,18 @@ void loop_free(struct loop *loop)
 	if (!loop)
 		return;
 	timer_free(loop->until);
+	tasks_finish(loop); /* they may use all the rest */
 	streams_abandon(loop);
 	children_abandon(loop);
 	loop_bury(loop);
 	/* Callbacks of libevent that were put off hold references to what they are about. */
 	event_base_loop(loop->base, EVLOOP_NONBLOCK);
 	loop_bury(loop); /* what these closed */
+	tasks_finish(loop);
+	loop_bury(loop);
 	event_base_free(loop->base);
+	work_cancel(&loop->task_work);
+	breath_keeper(NULL, NULL);
 	free(loop);
 }
 
@@ -142,6 +148,8 @@ void loop_bury(struct loop *loop)
 		g->fn(g->ptr);
 		free(g);
 	}
+	retired_bury(loop);
+	turn_note(loop);
 }
 
 int loop_once(struct loop *loop)

@@ -104,6 +104,205 @@ static void test_work(void **state)
 	work_cancel(&q.w);
 }
 
+/* ---- tasks ------------------------------------------------------------------------------- */
+
+#define STEPS 6 /* milliseconds of computing */
+
+struct sum {
+	struct loop *loop;
+	struct task task;
+	bool hold, inside, done;
+	unsigned freed;
+	int order, *count;
+};
+
+static void on_nothing(void *arg UNUSED)
+{
+}
+
+/* A turn that does not wait. */
+static void turn(struct loop *loop)
+{
+	struct work w;
+
+	work_init(&w, on_nothing, NULL);
+	work_queue(loop, &w);
+	assert_int_equal(loop_once(loop), 0);
+	work_cancel(&w);
+}
+
+static void compute(mono_t until)
+{
+	while (mono_before(mono_now(), until))
+		breathe();
+}
+
+static void on_task(void *arg)
+{
+	struct sum *s = arg;
+
+	s->inside = task_inside();
+	if (s->hold)
+		breath_hold();
+	for (int i = 0; i < STEPS; i++)
+		compute(mono_add(mono_now(), USEC_PER_MSEC));
+	if (s->hold)
+		breath_release();
+	s->done = true;
+	if (s->count)
+		s->order = ++*s->count;
+}
+
+static void start_task(struct loop *loop, struct sum *s, size_t cost)
+{
+	s->loop = loop;
+	task_init(&s->task, on_task, s);
+	assert_int_equal(task_start(loop, &s->task, cost), 0);
+}
+
+/* It is put aside again and again, and the loop goes on in between. */
+static void test_task_slices(void **state)
+{
+	struct sum s = {0}, held = {.hold = true};
+	int turns = 0;
+
+	start_task(*state, &s, 1000);
+	assert_false(s.done); /* the first slice */
+	assert_true(s.inside);
+	assert_false(task_inside());
+	assert_int_equal(s.task.state, TASK_BEGUN);
+	assert_int_equal(task_start(*state, &s.task, 1), -EALREADY);
+	assert_false(task_cancel(*state, &s.task));
+	for (; !s.done; turns++)
+		assert_int_equal(loop_once(*state), 0);
+	assert_true(turns >= 3);
+	assert_int_equal(s.task.state, TASK_IDLE);
+	turn(*state);
+	start_task(*state, &held, 1000); /* nothing in between, but to its end at once */
+	assert_true(held.done);
+}
+
+static void test_task_limits(void **state)
+{
+	struct sum large = {0}, next = {0}, small = {0}, many[300] = {{0}};
+	int n = 0, rc = 0, count = 0;
+
+	large.count = next.count = small.count = &count;
+	start_task(*state, &large, 3U << 20);
+	start_task(*state, &next, 3U << 20); /* no room beside the first */
+	start_task(*state, &small, 10);	     /* would have, but does not overtake */
+	assert_int_equal(next.task.state, TASK_WAITING);
+	assert_int_equal(small.task.state, TASK_WAITING);
+	for (; rc == 0 && n < 300; n += rc == 0) {
+		task_init(&many[n].task, on_task, &many[n]);
+		rc = task_start(*state, &many[n].task, 10);
+	}
+	assert_int_equal(rc, -EAGAIN);
+	while (n-- > 0)
+		assert_true(task_cancel(*state, &many[n].task));
+	while (!small.done || !next.done)
+		assert_int_equal(loop_once(*state), 0);
+	assert_int_equal(large.order, 1);
+	assert_int_equal(many[0].inside, false);
+}
+
+static void on_freed(void *arg)
+{
+	((struct sum *)arg)->freed++;
+}
+
+/* What a task may have borrowed outlives it, and nothing else does. */
+static void test_task_retire(void **state)
+{
+	struct sum s = {0};
+
+	loop_retire(*state, on_freed, &s);
+	start_task(*state, &s, 1000);
+	loop_bury(*state);
+	assert_int_equal(s.freed, 1); /* it was given up before the task began */
+	loop_retire(*state, on_freed, &s);
+	breath_outlive(on_freed, &s);
+	while (!s.done) {
+		assert_int_equal(s.freed, 1);
+		assert_int_equal(loop_once(*state), 0);
+	}
+	assert_int_equal(s.freed, 3);
+	loop_retire(*state, on_freed, &s);
+	assert_int_equal(s.freed, 3);
+	loop_bury(*state);
+	assert_int_equal(s.freed, 4);
+}
+
+/* 200,000 values nested 200 deep: as deep as a stack has to be, freed by a task. */
+static json_t *large_value(void)
+{
+	auto_strbuf b = {0};
+
+	strbuf_addc(&b, '[');
+	for (int i = 0; i < 1000; i++) {
+		strbuf_adds(&b, i ? "," : "");
+		for (int d = 0; d < 200; d++)
+			strbuf_adds(&b, "[");
+		for (int d = 0; d < 200; d++)
+			strbuf_adds(&b, "]");
+	}
+	strbuf_addc(&b, ']');
+	return json_parse(b.s, b.len, NULL);
+}
+
+struct values {
+	struct task task;
+	json_t *a, *b;
+	bool same, done;
+};
+
+static void on_values(void *arg)
+{
+	struct values *v = arg;
+
+	v->a = large_value();
+	v->b = json_deep_copy(v->a);
+	v->same = json_same(v->a, v->b);
+	v->done = true;
+}
+
+static void test_task_values(void **state)
+{
+	struct values v = {0};
+	int turns = 0;
+
+	task_init(&v.task, on_values, &v);
+	assert_int_equal(task_start(*state, &v.task, 1), 0);
+	for (; !v.done; turns++)
+		assert_int_equal(loop_once(*state), 0);
+	assert_true(turns > 5);
+	assert_true(v.same);
+	assert_int_equal(json_array_size(v.b), 1000);
+	loop_discard(*state, v.a);
+	loop_bury(*state);
+	for (turns = 0; turns < 3; turns++)
+		turn(*state);
+	loop_discard(*state, v.b); /* teardown frees the rest */
+	start_task(*state, &(struct sum){0}, 1);
+	tasks_finish(*state);
+}
+
+static void test_turns(void **state)
+{
+	json_auto_t *rows = json_array(), *again = json_array();
+
+	turn(*state);
+	compute(mono_add(mono_now(), 3 * USEC_PER_MSEC));
+	loop_bury(*state);
+	loop_show_turns(*state, rows);
+	assert_true(json_int(json_array_get(rows, 1), "longest us", 0) > 500);
+	assert_true(json_int(json_array_get(rows, 0), "turns", 0) >= 1);
+	loop_show_turns(*state, again);
+	assert_int_equal(json_int(json_array_get(again, 1), "turns", -1), 0);
+	assert_int_equal(json_int(json_array_get(again, 0), "longest us", 0),
+			 json_int(json_array_get(rows, 0), "longest us", -1));
+}
+
 struct ended {
 	bool done;
 	int status;
@@ -363,6 +562,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_timer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_work, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_task_slices, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_task_limits, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_task_retire, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_task_values, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_child, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_child_kill_and_pidwatch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_signal, setup, teardown),
