@@ -12,6 +12,7 @@ size_t check_enter(struct check *c, const char *field)
 {
 	size_t mark = c->path.len;
 
+	breathe();
 	if (field)
 		path_add(&c->path, field);
 	return mark;
@@ -266,7 +267,7 @@ void check_immutable(struct check *c, const char *field, const json_t *obj, cons
 {
 	const json_t *v = json_object_get(obj, field), *was = json_object_get(old, field);
 
-	if (v == was || json_equal(v, was))
+	if (v == was || json_same(v, was))
 		return;
 	check_invalid(c, field, v, "field is immutable");
 }
@@ -482,6 +483,7 @@ void check_message(struct check *c, const struct message *m, const json_t *v, co
 		const struct field *f = &m->fields[i];
 		const json_t *member = json_object_get(v, f->name);
 
+		breathe();
 		if (!*f->name) {
 			check_message(c, f->message, v, old);
 			continue;

@@ -296,6 +296,7 @@ static int decode_list(struct decode *d, const struct message *m, const struct f
 		return bad_type(d, m, f, false, v);
 	json_array_foreach(v, i, item)
 	{
+		breathe();
 		strbuf_addf(&d->path, "[%zu]", i);
 		int r = decode_member(d, m, f, item, &fresh);
 		if (r < 0)
@@ -316,6 +317,7 @@ static int decode_map(struct decode *d, const struct message *m, const struct fi
 		return bad_type(d, m, f, false, v);
 	json_object_foreach(v, key, item)
 	{
+		breathe();
 		path_add(&d->path, key);
 		tell_duplicates(d, f->type == FIELD_RAW);
 		int r = decode_member(d, m, f, item, &fresh);
@@ -410,6 +412,8 @@ static int decode_message(struct decode *d, const struct message *m, json_t *obj
 	{
 		const struct field *f = message_field(m, key);
 		int r;
+
+		breathe();
 
 		if (!f) {
 			size_t mark = d->path.len;

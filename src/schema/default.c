@@ -28,6 +28,7 @@ void default_message(const struct message *m, json_t *obj)
 	for (size_t i = 0; i < m->n_fields; i++) {
 		const struct field *f = &m->fields[i];
 
+		breathe();
 		if (!*f->name) {
 			default_message(f->message, obj);
 			continue;

@@ -170,6 +170,7 @@ static void prune_members(const struct message *m, const struct field *each, jso
 	{
 		const json_t *still = json_object_get(kept, key);
 
+		breathe();
 		/* The sets come from clients: their form is not to be trusted. */
 		if (!str_starts(key, "f:") || !json_is_object(node))
 			continue;
@@ -257,6 +258,7 @@ static void check_items(struct check *c, const struct field *f, const json_t *li
 
 static void check_value(struct check *c, const struct field *f, const json_t *v, const char *path)
 {
+	breathe();
 	if (field_is_atomic(f) || c->problems.n > 50)
 		return;
 	if (json_is_array(v) && (f->list == LIST_MAP || f->list == LIST_SET)) {

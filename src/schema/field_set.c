@@ -27,6 +27,7 @@ static json_t *node_new(json_t *children, bool member)
 
 static void child_add(json_t **node, const char *key, json_t *child /* stolen, may be NULL */)
 {
+	breathe();
 	if (!child)
 		return;
 	if (!*node)
@@ -55,6 +56,7 @@ static json_t *node_union(const json_t *a, const json_t *b)
 	}
 	json_object_foreach((json_t *)(uintptr_t)b, key, child)
 	{
+		breathe();
 		if (*key != '.' && !json_object_get(a, key))
 			child_add(&out, key, shared(child));
 	}
@@ -85,6 +87,7 @@ static json_t *node_intersection(const json_t *a, const json_t *b)
 	{
 		const json_t *other = json_object_get(b, key);
 
+		breathe();
 		if (*key != '.' && other)
 			child_add(&out, key, node_intersection(child, other));
 	}
@@ -171,6 +174,7 @@ char *field_path(const char *path, const char *key)
 
 static int key_order(const void *a, const void *b)
 {
+	breathe();
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
@@ -180,7 +184,11 @@ static void node_paths(const json_t *node, const char *path, struct strv *ret)
 	const char *key;
 	json_t *child;
 
-	json_object_foreach((json_t *)(uintptr_t)node, key, child) strv_add(&keys, key);
+	json_object_foreach((json_t *)(uintptr_t)node, key, child)
+	{
+		breathe();
+		strv_add(&keys, key);
+	}
 	if (keys.n)
 		qsort(keys.v, keys.n, sizeof(*keys.v), key_order);
 	for (size_t i = 0; i < keys.n; i++) {
@@ -304,11 +312,15 @@ static const json_t *zero_of(const struct field *f)
 	if (!f || (f->flags & FIELD_POINTER))
 		return NULL;
 	if (f->list == LIST_NONE && f->type == FIELD_OBJECT && f->message) {
+		breath_hold(); /* one for all tasks */
 		object = object ? object : json_object();
+		breath_release();
 		return object;
 	}
 	if ((f->flags & FIELD_ALWAYS) && (f->list == LIST_MAP || f->list == LIST_SET)) {
+		breath_hold();
 		array = array ? array : json_array();
+		breath_release();
 		return array;
 	}
 	return NULL;
@@ -349,6 +361,7 @@ static struct delta compare_members(const struct message *m, const struct field 
 	{
 		auto_free char *key = xasprintf("f:%s", name);
 
+		breathe();
 		if (json_object_get(old, name))
 			continue;
 		if (m)
@@ -405,7 +418,7 @@ static struct delta compare_value(const struct field *f, const json_t *old, cons
 	    (!json_is_object(old ? old : now) && !json_is_array(old ? old : now))) {
 		if (!now)
 			d.gone = json_object();
-		else if (!old || !json_equal(old, now))
+		else if (!old || !json_same(old, now))
 			d.set = json_object();
 		return d;
 	}
@@ -413,7 +426,7 @@ static struct delta compare_value(const struct field *f, const json_t *old, cons
 		/* an atomic list where nothing says so, as in what has no schema */
 		if (!now)
 			d.gone = json_object();
-		else if (!old || !json_equal(old, now))
+		else if (!old || !json_same(old, now))
 			d.set = json_object();
 		return d;
 	}

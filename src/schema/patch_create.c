@@ -22,7 +22,7 @@ static ssize_t find_by_key(const json_t *list, const char *key, const json_t *el
 	json_array_foreach(list, i, e)
 	{
 		if (!json_object_get(e, DIRECTIVE_PATCH) && want &&
-		    json_equal(json_object_get(e, key), want))
+		    json_same(json_object_get(e, key), want))
 			return (ssize_t)i;
 	}
 	return -1;
@@ -35,7 +35,7 @@ static bool has_scalar(const json_t *list, const json_t *v)
 
 	json_array_foreach(list, i, e)
 	{
-		if (json_equal(e, v))
+		if (json_same(e, v))
 			return true;
 	}
 	return false;
@@ -66,8 +66,8 @@ static bool same_order(const json_t *a, const json_t *b, const char *key)
 	if (json_array_size(a) != json_array_size(b))
 		return false;
 	for (size_t i = 0; i < json_array_size(a); i++) {
-		if (!json_equal(json_object_get(json_array_get(a, i), key),
-				json_object_get(json_array_get(b, i), key)))
+		if (!json_same(json_object_get(json_array_get(a, i), key),
+			       json_object_get(json_array_get(b, i), key)))
 			return false;
 	}
 	return true;
@@ -168,7 +168,7 @@ static void diff_scalar_lists(const struct diff *d, const struct field *f, const
 	}
 	if (json_array_size(out))
 		json_object_set(patch, d->deletions ? directive : f->name, out);
-	if (json_array_size(out) || (!d->deletions && !json_equal((json_t *)from, (json_t *)to)))
+	if (json_array_size(out) || (!d->deletions && !json_same((json_t *)from, (json_t *)to)))
 		put_order(patch, f->name, NULL, to);
 }
 
@@ -176,7 +176,7 @@ static int diff_lists(const struct diff *d, const struct field *f, const char *n
 		      const json_t *from, const json_t *to, json_t *patch)
 {
 	if (!f || !f->smp_merge) {
-		if (!d->deletions && !json_equal((json_t *)from, (json_t *)to))
+		if (!d->deletions && !json_same((json_t *)from, (json_t *)to))
 			json_object_set_new(patch, name, json_deep_copy(to));
 		return 0;
 	}
@@ -213,7 +213,7 @@ static int diff_member(const struct diff *d, const struct message *m, const char
 		json_decref(sub);
 		return 0;
 	}
-	if (!d->deletions && !json_equal((json_t *)from, (json_t *)to))
+	if (!d->deletions && !json_same((json_t *)from, (json_t *)to))
 		json_object_set_new(patch, key, json_deep_copy(to));
 	return 0;
 }

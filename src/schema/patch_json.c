@@ -208,7 +208,7 @@ static int op_test(struct patcher *pt, const char *path, const char *from, const
 	(void)from;
 	if (!v || json_is_null(v))
 		return !value || json_is_null(value) ? 0 : -EINVAL;
-	return value && json_equal(v, value) ? 0 : -EINVAL;
+	return value && json_same(v, value) ? 0 : -EINVAL;
 }
 
 static const struct {

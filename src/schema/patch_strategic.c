@@ -146,10 +146,10 @@ static json_t *without_directives(const json_t *v)
 static bool same_element(const json_t *a, const json_t *b, const char *key)
 {
 	if (!key)
-		return json_equal(a, b);
+		return json_same(a, b);
 	a = json_object_get(a, key);
 	b = json_object_get(b, key);
-	return a && b && json_equal(a, b);
+	return a && b && json_same(a, b);
 }
 
 static ssize_t index_of(const json_t *list, const json_t *elem, const char *key)

@@ -16,6 +16,7 @@ void check_labels(struct check *c, const char *field, const json_t *labels)
 	{
 		const char *value = json_string_value(v);
 
+		breathe();
 		if ((bad = valid_label_key(key)))
 			check_invalid_str(c, field, key, "%s", bad);
 		if (value && (bad = valid_label_value(value)))
@@ -33,6 +34,7 @@ void check_annotations(struct check *c, const char *field, const json_t *annotat
 	{
 		auto_free char *lower = xstrdup(key);
 
+		breathe();
 		for (char *p = lower; *p; p++)
 			if (*p >= 'A' && *p <= 'Z')
 				*p = (char)(*p + 32);

@@ -35,7 +35,7 @@ static void check_set_once(struct check *c, const char *field, const char *shown
 {
 	const json_t *was = json_object_get(old, field);
 
-	if (was && !json_equal(was, json_object_get(spec, field)))
+	if (was && !json_same(was, json_object_get(spec, field)))
 		check_forbidden(c, field,
 				"node updates may not change %s except from \"\" to valid", shown);
 }
@@ -97,7 +97,7 @@ static void check_frozen(struct check *c, const json_t *obj, const json_t *old)
 		const json_t *now = json_object_get(obj, fields[i]);
 		const json_t *was = json_object_get(old, fields[i]);
 
-		if (now != was && !json_equal(now, was))
+		if (now != was && !json_same(now, was))
 			check_forbidden(c, fields[i], "field is immutable when `immutable` is set");
 	}
 }

@@ -9,6 +9,7 @@
 
 static int write_cb(void *data, unsigned char *buffer, size_t size)
 {
+	breath_take(); /* every 16 KiB, also of one long string */
 	strbuf_add(data, buffer, size);
 	return 1;
 }
@@ -30,6 +31,7 @@ static int key_cmp(const void *pa, const void *pb)
 	const char *a = *(const char *const *)pa, *b = *(const char *const *)pb;
 	size_t i = 0;
 
+	breathe();
 	while (a[i] && a[i] == b[i])
 		i++;
 	if (!a[i] || !b[i])

@@ -208,8 +208,8 @@ static void check_enum(struct run *r, const struct rules *rules, const json_t *v
 	json_array_foreach(rules->values, i, allowed)
 	{
 		/* 1 and 1.0 are the same value */
-		if (json_equal(allowed, v) || (json_is_number(v) && json_is_number(allowed) &&
-					       json_number_value(v) == json_number_value(allowed)))
+		if (json_same(allowed, v) || (json_is_number(v) && json_is_number(allowed) &&
+					      json_number_value(v) == json_number_value(allowed)))
 			return;
 	}
 	json_array_foreach(rules->values, i, allowed)
@@ -481,7 +481,8 @@ static void check_by_type(struct run *r, const struct node *n, const json_t *v, 
 
 static void check(struct run *r, const struct node *n, const json_t *v, const json_t *old)
 {
-	if (!n || (old && json_equal(v, old)))
+	breathe();
+	if (!n || (old && json_same(v, old)))
 		return;
 	if (r->work++ >= WORK_MAX) {
 		if (!r->given_up)

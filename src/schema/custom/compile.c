@@ -548,13 +548,32 @@ const struct node *custom_root(struct custom_kind *k)
 	if (!schema) /* without a schema everything is kept */
 		schema = json_pack("{s:s, s:b}", "type", "object",
 				   "x-kubernetes-preserve-unknown-fields", 1);
-	k->tree = tree_compile(schema, true);
+	struct tree *tree = tree_compile(schema, true);
+
+	if (k->tree) { /* somebody else has done so while this was aside */
+		tree_free(tree);
+		return k->tree->root;
+	}
+	k->tree = tree;
 	if (k->tree->root->properties) {
 		k->root.open = k->tree->root->properties->message.open;
 		k->root.fields = k->tree->root->properties->message.fields;
 		k->root.n_fields = k->tree->root->properties->message.n_fields;
 	}
 	return k->tree->root;
+}
+
+static void release_tree(void *tree)
+{
+	tree_free(tree);
+}
+
+void custom_drop_tree(struct custom_kind *k)
+{
+	if (k->tree)
+		breath_outlive(release_tree, steal_ptr(k->tree));
+	k->root.fields = NULL;
+	k->root.n_fields = 0;
 }
 
 void custom_ready(struct custom_kind *k)

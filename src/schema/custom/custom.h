@@ -147,6 +147,8 @@ static inline struct custom_kind *custom_of(const struct kind *k)
 }
 /* The compiled schema; never NULL: what cannot be compiled lets everything through. */
 const struct node *custom_root(struct custom_kind *k);
+/* Gives the compiled schema back; who walks it now goes on. */
+void custom_drop_tree(struct custom_kind *k);
 /* openAPIV3Schema of the version, new reference; NULL: none. */
 json_t *custom_schema(const struct custom_kind *k);
 /* The same as text, borrowed for the moment; false: none. */

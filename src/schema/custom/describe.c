@@ -29,15 +29,34 @@ static const char *keep_list(struct custom_kind *k, const json_t *list)
 	return keep(k, b.s);
 }
 
+/* What custom_describe() has made. */
+struct described {
+	struct strv texts, selectable;
+	struct column *columns;
+	const char **paths;
+};
+
+static void release_described(void *p)
+{
+	struct described *d = p;
+
+	strv_done(&d->texts);
+	strv_done(&d->selectable);
+	free(d->columns);
+	free(d->paths);
+	free(d);
+}
+
 void custom_forget(struct custom_kind *k)
 {
-	tree_free(steal_ptr(k->tree));
-	k->root.fields = NULL;
-	k->root.n_fields = 0;
-	strv_done(&k->texts);
-	strv_done(&k->selectable);
-	free(steal_ptr(k->columns));
-	free(steal_ptr(k->paths));
+	struct described *d = xnew(struct described);
+
+	custom_drop_tree(k);
+	*d = (struct described){k->texts, k->selectable, k->columns, k->paths};
+	k->texts = k->selectable = (struct strv){0};
+	k->columns = NULL;
+	k->paths = NULL;
+	breath_outlive(release_described, d);
 	k->scale = (struct scale_paths){0};
 	k->deprecation = NULL;
 }

@@ -125,9 +125,7 @@ static void retire(struct custom_kind *k)
 	k->dead = true;
 	k->served = false;
 	k->kind.storage = NULL; /* it may be freed before this one */
-	tree_free(steal_ptr(k->tree));
-	k->root.fields = NULL;
-	k->root.n_fields = 0;
+	custom_drop_tree(k);
 }
 
 const struct kind *kind_ref(const struct kind *k)
@@ -164,9 +162,7 @@ void custom_trim(void)
 		for (size_t i = 0; i < c->n; i++) {
 			struct custom_kind *k = c->v[i];
 
-			tree_free(steal_ptr(k->tree));
-			k->root.fields = NULL;
-			k->root.n_fields = 0;
+			custom_drop_tree(k);
 		}
 }
 
@@ -250,7 +246,7 @@ bool kind_is_served(const struct kind *k)
 
 bool kind_is_ending(const struct kind *k)
 {
-	return k->custom && k->custom->of->ending;
+	return k->custom && (k->custom->of->ending || k->custom->of->dead);
 }
 
 bool custom_schema_text(const struct custom_kind *k, const char **text, size_t *len)

@@ -65,6 +65,7 @@ static void prune_object(struct pruning *p, const struct node *n, json_t *v, boo
 	{
 		const struct node *child = node_child(n, key);
 
+		breathe();
 		if (root && is_meta(key)) {
 			if (p->path.len && streq(key, "metadata") && json_is_object(member))
 				prune_metadata(p, member);
@@ -93,6 +94,7 @@ static void prune(struct pruning *p, const struct node *n, json_t *v, bool root)
 		{
 			const struct node *of = n && (n->flags & NODE_ITEMS) ? n->item : NULL;
 
+			breathe();
 			strbuf_addf(&p->path, "[%zu]", i);
 			prune(p, of, item, of && (of->flags & NODE_EMBEDDED));
 			path_cut(&p->path, mark);
@@ -139,6 +141,7 @@ static void default_object(const struct node *n, json_t *v)
 	{
 		const struct node *child = node_member(n, key);
 
+		breathe();
 		if (!child)
 			continue;
 		if (is_unset(member, child)) {
@@ -160,6 +163,7 @@ void node_default(const struct node *n, json_t *v)
 	json_t *item;
 	size_t i;
 
+	breathe();
 	if (!n)
 		return;
 	if (json_is_object(v)) {
