@@ -82,6 +82,9 @@ void http_respond_header(struct http_request *r, const char *name, const char *v
 void http_respond(struct http_request *r, int code, const char *type, const void *body, size_t len);
 /* Same, takes over the malloc'ed body. */
 void http_respond_take(struct http_request *r, int code, const char *type, char *body, size_t len);
+/* Same without copying the body; done(arg) once it is sent or dropped. */
+void http_respond_ref(struct http_request *r, int code, const char *type, const void *body,
+		      size_t len, void (*done)(void *arg), void *arg);
 /* Streaming answer (chunked): start, any number of chunks, end. */
 void http_respond_start(struct http_request *r, int code, const char *type);
 /* Same when the length of the body is known; the chunks must add up to it. */

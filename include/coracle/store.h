@@ -122,6 +122,22 @@ int store_create(struct store *s, const struct kind *k, json_t *obj, enum store_
 int store_update(struct store *s, const struct kind *k, json_t *obj, uint64_t expect_rev,
 		 enum store_class c, store_done_fn *done, void *arg, const struct object **ret,
 		 struct err *err) MUST_CHECK;
+/*
+ * The same in two steps, for tasks (loop.h): what takes long is done ahead, breathing, and the
+ * write itself is short. obj is the store's from the first step on and must not change any more.
+ * old: what it replaces; NULL: nothing. A draft is written once, and freed by its maker.
+ */
+struct store_draft;
+struct store_draft *store_draft_new(struct store *s, const struct kind *k, json_t *obj,
+				    const struct object *old);
+void store_draft_free(struct store_draft *d); /* NULL allowed */
+int store_create_draft(struct store *s, struct store_draft *d, enum store_class c,
+		       store_done_fn *done, void *arg, const struct object **ret,
+		       struct err *err) MUST_CHECK;
+/* 409 Conflict when old is not the present state any more. */
+int store_update_draft(struct store *s, struct store_draft *d, enum store_class c,
+		       store_done_fn *done, void *arg, const struct object **ret,
+		       struct err *err) MUST_CHECK;
 /* Removes for good. *ret: the last state with the deletion's revision. */
 int store_delete(struct store *s, const struct kind *k, const char *ns, const char *name,
 		 uint64_t expect_rev, enum store_class c, store_done_fn *done, void *arg,

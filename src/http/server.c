@@ -169,7 +169,7 @@ static void conn_forget(struct http_conn *c)
 		s->paused = false;
 		listener_pause(s->listener, false);
 	}
-	loop_free_later(s->loop, conn_free, c);
+	loop_retire(s->loop, conn_free, c);
 }
 
 /* The request leaves the connection; told to its handler unless the handler did it. */
@@ -179,7 +179,7 @@ static void request_drop(struct http_conn *c, bool tell)
 
 	if (!r)
 		return;
-	loop_free_later(c->server->loop, request_free, r);
+	loop_retire(c->server->loop, request_free, r);
 	if (tell && r->dispatched && !r->ended && r->on_gone)
 		r->on_gone(r->gone_arg);
 	r->ended = true;
@@ -314,6 +314,19 @@ void http_respond_take(struct http_request *r, int code, const char *type, char 
 	}
 	answer_head(r, code, type, len);
 	stream_write_ref(r->conn->stream, body, len, free, body);
+	request_finish(r);
+}
+
+void http_respond_ref(struct http_request *r, int code, const char *type, const void *body,
+		      size_t len, void (*done)(void *arg), void *arg)
+{
+	if (r->ended || r->started || r->head_only || len == 0) {
+		http_respond(r, code, type, body, len);
+		done(arg);
+		return;
+	}
+	answer_head(r, code, type, len);
+	stream_write_ref(r->conn->stream, body, len, done, arg);
 	request_finish(r);
 }
 

@@ -58,6 +58,18 @@ struct stored *stored_new(struct store *s, const struct object_parts *p, int64_t
 /* New from JSON, whose metadata.resourceVersion is set to rev. */
 struct stored *stored_from_json(struct store *s, const struct kind *k, json_t *obj, uint64_t rev,
 				int64_t id, unsigned flags);
+/* What is ready of an object before it has its revision. */
+struct store_draft {
+	const struct kind *kind;
+	json_t *obj;
+	const struct object *old;    /* one reference, or NULL */
+	bool same;		     /* as old, but for the revision */
+	char *text;		     /* compact; NULL: not yet made */
+	size_t len, rev_at, rev_len; /* where the revision stands in it */
+};
+/* New from a draft: its text with the revision put in, its value as the parsed form. */
+struct stored *stored_from_draft(struct store *s, struct store_draft *d, uint64_t rev, int64_t id,
+				 unsigned flags);
 /* New from another version: the same text but for resourceVersion, and status if given. */
 struct stored *stored_copy(struct store *s, const struct object *from, uint64_t rev,
 			   const json_t *status);

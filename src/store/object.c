@@ -6,8 +6,12 @@
 /* A parsed text takes about this many times its length in jansson's nodes. */
 #define PARSED_FACTOR 7
 #define CACHE_MAX_COST (3U << 20)
+/* Parsed forms of longer texts are freed by a task. */
+#define DISCARD_MIN (32U << 10)
 
-struct stored *stored_new(struct store *s, const struct object_parts *p, int64_t id, unsigned flags)
+/* The text is left to the caller, who fills o->pub.len bytes in. */
+static struct stored *stored_alloc(struct store *s, const struct object_parts *p, int64_t id,
+				   unsigned flags, char **ret_text)
 {
 	size_t ns = strlen(p->ns) + 1, name = strlen(p->name) + 1, uid = strlen(p->uid) + 1;
 	struct stored *o = xmalloc(sizeof(*o) + ns + name + uid + p->len + 1);
@@ -21,8 +25,17 @@ struct stored *stored_new(struct store *s, const struct object_parts *p, int64_t
 	o->pub.ns = memcpy(at, p->ns, ns);
 	o->pub.name = memcpy(at += ns, p->name, name);
 	o->pub.uid = memcpy(at += name, p->uid, uid);
-	o->pub.text = memcpy(at += uid, p->text, p->len);
-	at[p->len] = '\0';
+	o->pub.text = *ret_text = at + uid;
+	(*ret_text)[p->len] = '\0';
+	return o;
+}
+
+struct stored *stored_new(struct store *s, const struct object_parts *p, int64_t id, unsigned flags)
+{
+	char *text;
+	struct stored *o = stored_alloc(s, p, id, flags, &text);
+
+	memcpy(text, p->text, p->len);
 	return o;
 }
 
@@ -109,7 +122,10 @@ static void forget_json(struct stored *o)
 		return;
 	list_del(&o->lru);
 	o->store->lru_cost -= cost_of(o);
-	loop_free_later(o->store->loop, decref_json, steal_ptr(o->json));
+	if (o->pub.len > DISCARD_MIN)
+		loop_discard(o->store->loop, steal_ptr(o->json));
+	else
+		loop_retire(o->store->loop, decref_json, steal_ptr(o->json));
 }
 
 void object_unref(const struct object *obj)
@@ -131,13 +147,25 @@ static void unref_later_cb(void *o)
 void object_unref_later(struct store *s, const struct object *o)
 {
 	if (o)
-		loop_free_later(s->loop, unref_later_cb, stored_of(o));
+		loop_retire(s->loop, unref_later_cb, stored_of(o));
+}
+
+static void keep_json(struct stored *o, json_t *json)
+{
+	struct store *s = o->store;
+
+	o->json = json;
+	list_add_head(&s->lru, &o->lru);
+	s->lru_cost += cost_of(o);
+	while (s->lru_cost > CACHE_MAX_COST && s->lru.prev != &o->lru)
+		forget_json(list_entry(s->lru.prev, struct stored, lru));
 }
 
 const json_t *object_json(const struct object *obj)
 {
 	struct stored *o = stored_of(obj);
 	struct store *s = o->store;
+	json_t *json;
 
 	store_touch(s);
 	if (o->json) {
@@ -145,13 +173,13 @@ const json_t *object_json(const struct object *obj)
 		list_add_head(&s->lru, &o->lru);
 		return o->json;
 	}
-	o->json = json_parse(o->pub.text, o->pub.len, NULL);
-	if (!o->json)
+	json = json_parse(o->pub.text, o->pub.len, NULL);
+	if (!json)
 		abort(); /* we wrote or checked this text ourselves */
-	list_add_head(&s->lru, &o->lru);
-	s->lru_cost += cost_of(o);
-	while (s->lru_cost > CACHE_MAX_COST && s->lru.prev != &o->lru)
-		forget_json(list_entry(s->lru.prev, struct stored, lru));
+	if (o->json)	 /* by somebody else while this was put aside */
+		json_decref(json);
+	else
+		keep_json(o, json);
 	return o->json;
 }
 
@@ -176,4 +204,56 @@ void json_cache_clear(struct store *s)
 {
 	list_foreach (&s->lru, o, struct stored, lru)
 		forget_json(o);
+}
+
+/* ---- drafts ------------------------------------------------------------------------------ */
+
+struct store_draft *store_draft_new(struct store *s UNUSED, const struct kind *k, json_t *obj,
+				    const struct object *old)
+{
+	struct store_draft *d = xnew(struct store_draft);
+
+	d->kind = kind_ref(k);
+	d->obj = json_incref(obj);
+	d->old = object_ref(old);
+	json_put_strf(obj, "metadata.resourceVersion", "%" PRIu64, old ? old->rev : 0);
+	d->same = old && json_same(obj, object_json(old));
+	if (!d->same)
+		d->text = json_text_mark(obj, &d->len, json_at(obj, "metadata.resourceVersion"),
+					 &d->rev_at, &d->rev_len);
+	return d;
+}
+
+void store_draft_free(struct store_draft *d)
+{
+	if (!d)
+		return;
+	kind_unref(d->kind);
+	json_decref(d->obj);
+	object_unref(d->old);
+	free(d->text);
+	free(d);
+}
+
+struct stored *stored_from_draft(struct store *s, struct store_draft *d, uint64_t rev, int64_t id,
+				 unsigned flags)
+{
+	char number[32], *text;
+	size_t n = (size_t)snprintf(number, sizeof(number), "\"%" PRIu64 "\"", rev);
+	size_t rest = d->rev_at + d->rev_len;
+	struct object_parts p = {.kind = d->kind,
+				 .ns = d->kind->namespaced ? meta_ns(d->obj) : "",
+				 .name = meta_name(d->obj),
+				 .uid = meta_uid(d->obj),
+				 .rev = rev,
+				 .len = d->len - d->rev_len + n};
+	struct stored *o = stored_alloc(s, &p, id, flags, &text);
+
+	memcpy(text, d->text, d->rev_at);
+	memcpy(text + d->rev_at, number, n);
+	memcpy(text + d->rev_at + n, d->text + rest, d->len - rest);
+	json_put_strf(d->obj, "metadata.resourceVersion", "%" PRIu64, rev);
+	keep_json(o, json_incref(d->obj));
+	store_touch(s);
+	return o;
 }

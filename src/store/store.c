@@ -113,8 +113,9 @@ static int check_parts(const struct kind *k, const json_t *obj, struct err *err)
 	return 0;
 }
 
-int store_create(struct store *s, const struct kind *k, json_t *obj, enum store_class c,
-		 store_done_fn *done, void *arg, const struct object **ret, struct err *err)
+static int create(struct store *s, const struct kind *k, json_t *obj, struct store_draft *d,
+		  enum store_class c, store_done_fn *done, void *arg, const struct object **ret,
+		  struct err *err)
 {
 	const char *name = meta_name(obj);
 	struct stored *o;
@@ -127,12 +128,26 @@ int store_create(struct store *s, const struct kind *k, json_t *obj, enum store_
 	r = trouble_check(s, c, err);
 	if (r < 0)
 		return r;
-	o = stored_from_json(s, k, obj, ++s->rev, s->next_id++, flags_after(NULL, c));
+	s->rev++;
+	o = d ? stored_from_draft(s, d, s->rev, s->next_id++, flags_after(NULL, c))
+	      : stored_from_json(s, k, obj, s->rev, s->next_id++, flags_after(NULL, c));
 	store_apply(s, STORE_ADDED, NULL, o);
 	op_add(s, NULL, &o->pub, c, done, arg);
 	if (ret)
 		*ret = &o->pub;
 	return 0;
+}
+
+int store_create(struct store *s, const struct kind *k, json_t *obj, enum store_class c,
+		 store_done_fn *done, void *arg, const struct object **ret, struct err *err)
+{
+	return create(s, k, obj, NULL, c, done, arg, ret, err);
+}
+
+int store_create_draft(struct store *s, struct store_draft *d, enum store_class c,
+		       store_done_fn *done, void *arg, const struct object **ret, struct err *err)
+{
+	return create(s, d->kind, d->obj, d, c, done, arg, ret, err);
 }
 
 /* Same but for the revision? obj gets the revision of old. */
@@ -142,24 +157,15 @@ static bool is_same(const struct object *old, json_t *obj)
 	return json_equal(obj, (json_t *)(uintptr_t)object_json(old));
 }
 
-int store_update(struct store *s, const struct kind *k, json_t *obj, uint64_t expect_rev,
-		 enum store_class c, store_done_fn *done, void *arg, const struct object **ret,
-		 struct err *err)
+/* What follows old; nothing does when it is the same. */
+static int update(struct store *s, const struct object *old, json_t *obj, struct store_draft *d,
+		  enum store_class c, store_done_fn *done, void *arg, const struct object **ret,
+		  struct err *err)
 {
-	const char *name = meta_name(obj);
-	const struct object *old;
 	struct stored *o;
-	int r = check_parts(k, obj, err);
+	int r;
 
-	if (r < 0)
-		return r;
-	old = store_get(s, k, meta_ns(obj), name);
-	if (!old)
-		return fail(err, ERR_NOT_FOUND, k, name, "not found");
-	r = check_rev(old, expect_rev, err);
-	if (r < 0)
-		return r;
-	if (is_same(old, obj)) {
+	if (d ? d->same : is_same(old, obj)) {
 		if (done) /* told when what it equals is durable */
 			op_add(s, NULL, NULL, STORE_DURABLE, done, arg);
 		if (ret)
@@ -169,12 +175,46 @@ int store_update(struct store *s, const struct kind *k, json_t *obj, uint64_t ex
 	r = trouble_check(s, c, err);
 	if (r < 0)
 		return r;
-	o = stored_from_json(s, k, obj, ++s->rev, stored_of(old)->id, flags_after(old, c));
+	s->rev++;
+	o = d ? stored_from_draft(s, d, s->rev, stored_of(old)->id, flags_after(old, c))
+	      : stored_from_json(s, old->kind, obj, s->rev, stored_of(old)->id,
+				 flags_after(old, c));
 	op_add(s, old, &o->pub, c, done, arg);
 	store_apply(s, STORE_MODIFIED, old, o);
 	if (ret)
 		*ret = &o->pub;
 	return 0;
+}
+
+int store_update(struct store *s, const struct kind *k, json_t *obj, uint64_t expect_rev,
+		 enum store_class c, store_done_fn *done, void *arg, const struct object **ret,
+		 struct err *err)
+{
+	const struct object *old;
+	int r = check_parts(k, obj, err);
+
+	if (r < 0)
+		return r;
+	old = store_get(s, k, meta_ns(obj), meta_name(obj));
+	if (!old)
+		return fail(err, ERR_NOT_FOUND, k, meta_name(obj), "not found");
+	r = check_rev(old, expect_rev, err);
+	return r < 0 ? r : update(s, old, obj, NULL, c, done, arg, ret, err);
+}
+
+int store_update_draft(struct store *s, struct store_draft *d, enum store_class c,
+		       store_done_fn *done, void *arg, const struct object **ret, struct err *err)
+{
+	const struct object *old = d->old;
+	int r = check_parts(d->kind, d->obj, err);
+
+	if (r < 0)
+		return r;
+	if (store_get(s, d->kind, old->ns, old->name) != old)
+		return fail(err, ERR_CONFLICT, d->kind, old->name,
+			    "the object has been modified; please apply your changes to the latest "
+			    "version and try again");
+	return update(s, old, d->obj, d, c, done, arg, ret, err);
 }
 
 int store_delete(struct store *s, const struct kind *k, const char *ns, const char *name,

@@ -66,6 +66,44 @@ static void test_update_conflict_noop(void **state)
 	assert_string_equal(value_of(f, "default", "a"), "2");
 }
 
+/* A write in two steps: the second finds out whether the world has gone on. */
+static void test_draft(void **state)
+{
+	struct fixture *f = *state;
+	json_auto_t *obj = config_map("default", "a", "1"), *changed = NULL;
+	struct store_draft *d = store_draft_new(f->store, &kind_configmap, obj, NULL);
+	const struct object *made, *next, *same;
+	auto_err err = {0};
+
+	assert_int_equal(store_create_draft(f->store, d, STORE_DURABLE, NULL, NULL, &made, &err),
+			 0);
+	store_draft_free(d);
+	assert_int_equal(made->rev, store_rev(f->store));
+	assert_string_equal(json_str(object_json(made), "data.v", ""), "1");
+	auto_free char *text = json_text(object_json(made), NULL);
+
+	assert_string_equal(made->text, text);
+	changed = object_dup(made);
+	json_put_str(changed, "data.v", "2");
+	d = store_draft_new(f->store, &kind_configmap, changed, made);
+	assert_int_equal(store_update_draft(f->store, d, STORE_DURABLE, NULL, NULL, &next, &err),
+			 0);
+	assert_true(store_update_draft(f->store, d, STORE_DURABLE, NULL, NULL, &same, &err) < 0);
+	assert_int_equal(err.reason, ERR_CONFLICT);
+	store_draft_free(d);
+	assert_string_equal(value_of(f, "default", "a"), "2");
+	json_auto_t *parsed = json_parse(next->text, next->len, NULL);
+
+	assert_true(json_same(parsed, object_json(next)));
+	assert_int_equal(strtoull(json_str(parsed, "metadata.resourceVersion", ""), NULL, 10),
+			 store_rev(f->store));
+	d = store_draft_new(f->store, &kind_configmap, parsed, next); /* nothing changes */
+	assert_int_equal(store_update_draft(f->store, d, STORE_DURABLE, NULL, NULL, &same, &err),
+			 0);
+	assert_ptr_equal(same, next);
+	store_draft_free(d);
+}
+
 static void test_iterate_while_writing(void **state)
 {
 	struct fixture *f = *state;
@@ -498,6 +536,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_create_get, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_update_conflict_noop, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_draft, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_iterate_while_writing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_past, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_borrowed_survive_turn, setup, teardown),
