@@ -22,6 +22,9 @@ static void call_free(void *p)
 	strv_done(&c->warnings);
 	free(c->next_token);
 	free(c->manager);
+	if (c->late_err)
+		err_done(c->late_err);
+	free(c->late_err);
 	free(c);
 }
 
@@ -32,13 +35,15 @@ void call_forget(struct call *c)
 	c->over = true;
 	c->req = NULL;
 	list_del(&c->node);
-	loop_free_later(c->api->loop, call_free, c);
+	loop_retire(c->api->loop, call_free, c);
 }
 
 static void on_request_gone(void *arg)
 {
 	struct call *c = arg;
 
+	if (call_aside_gone(c))
+		return;
 	c->req = NULL;
 	if (c->on_gone)
 		c->on_gone(c);
@@ -166,7 +171,7 @@ static void on_request(void *arg, struct http_request *req)
 	if (object && c->target.kind->computed)
 		computed_handle(c);
 	else
-		c->route->handle(c);
+		call_handle(c);
 }
 
 /* How much of a body to take from whoever sends it: little, unless he may do what he asks for. */
@@ -409,9 +414,13 @@ void api_free(struct api *a)
 	metrics_unregister("api");
 	http_server_free(a->local);
 	http_server_free(a->secure);
-	list_foreach (&a->calls, c, struct call, node)
+	tasks_finish(a->loop);
+	list_foreach (&a->calls, c, struct call, node) {
 		if (c->feed)
 			feed_lost(c, "API ends");
+		else
+			write_abandon(c);
+	}
 	list_foreach (&a->sessions, s, struct api_session, node)
 		s->close(s);
 	if (a->tls)

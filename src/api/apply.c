@@ -197,9 +197,10 @@ void handle_apply(struct call *c)
 		apply_body(c, k->message, kind_api_version(k, version), k->kind, &w, &err);
 
 	if (!applied || registry_apply(c->api->registry, k, c->target.sub, ns, c->target.name,
-				       applied, &w, &o, &created, &err) < 0)
-		call_reply_err(c, &err);
-	else if (w.dry_run)
+				       applied, &w, &o, &created, &err) < 0) {
+		if (!call_again(c, &err))
+			call_reply_err(c, &err);
+	} else if (w.dry_run)
 		call_reply_object(c, created ? 201 : 200, o);
 	else
 		write_wait(c, created ? 201 : 200, o);

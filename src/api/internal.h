@@ -130,7 +130,24 @@ struct call {
 	void (*on_gone)(struct call *c);
 	void *data;
 	bool over;
+	/* Handled by a task (aside.c). */
+	struct task task;
+	uint64_t seen;	   /* revision of the target when the handler began; 0: absent */
+	unsigned attempts; /* so far */
+	bool aside, again;
+	bool gone;	     /* the client, while the task goes on */
+	store_done_fn *late; /* what is durable before the task has ended is told then */
+	struct err *late_err;
 };
+/* Calls the handler, by a task when there may be much to do. */
+void call_handle(struct call *c);
+/* A handler that failed with err asks whether it was overtaken and shall return, to be called once
+ * more; nothing is answered then. */
+bool call_again(struct call *c, const struct err *err) MUST_CHECK;
+/* For what is told of a write: true when the handler is not through; fn is called then. */
+bool call_done_later(struct call *c, store_done_fn *fn, const struct err *err);
+/* The client has gone; true: the task goes on without him. */
+bool call_aside_gone(struct call *c);
 /* Ends the call when the client has gone and the work has been told; call->req is not used. */
 void call_forget(struct call *c);
 /* Text is copied. type NULL: application/json. */
@@ -270,6 +287,8 @@ int admit_write(void *arg, const struct kind *k, const char *sub, json_t *obj,
 		const struct object *old, struct err *err);
 /* Finishes a write: replies with the object once it is durable. The object is borrowed. */
 void write_wait(struct call *c, int code, const struct object *o);
+/* The API ends, and the store tells nobody any more: ends a call that waits for a write. */
+void write_abandon(struct call *c);
 struct write_options write_options_for(struct call *c);
 /* Those of the query: dryRun, fieldManager. */
 int write_options_parse(struct call *c, struct write_options *o, struct err *err) MUST_CHECK;
@@ -291,6 +310,8 @@ struct selection {
 int selection_parse(struct call *c, struct selection *ret, struct err *err) MUST_CHECK;
 void selection_done(struct selection *s);
 bool selection_matches(const struct selection *s, const struct call *c, const struct object *o);
+/* Whether asking the selection, and giving the object its form, belongs into a task. */
+bool selection_is_long(const struct selection *s, const struct call *c, const struct object *o);
 
 /* What is asked of a list or watch besides the selection. */
 struct list_options {
@@ -331,6 +352,8 @@ void list_reply(struct call *c, struct list_options *o /* taken over */, struct 
 		bool more);
 /* Work behind a handler is cut into slices of this length, so that nobody waits long for it. */
 #define SLICE_US 1000
+/* Texts from this length on are gone through by tasks: shorter ones take less than a slice. */
+#define LARGE_TEXT (8u * 1024)
 /* True once a slice that began at `start` is over. */
 static inline bool slice_over(mono_t start)
 {

@@ -26,6 +26,8 @@ struct listing {
 	time_t now;
 	struct strbuf out;
 	struct work work;
+	struct task task; /* looks at one large object */
+	bool aside, gone; /* while it does so; and nobody waits for it any more */
 	struct stall stall;
 };
 
@@ -33,11 +35,15 @@ static void listing_free(struct listing *l)
 {
 	work_cancel(&l->work);
 	stall_done(&l->stall);
+	if (l->aside && !task_cancel(l->call->api->loop, &l->task)) {
+		l->gone = true; /* the task comes back here */
+		return;
+	}
 	selection_done(&l->sel);
 	list_options_done(&l->o);
 	snapshot_done(&l->found);
 	strbuf_done(&l->out);
-	free(l);
+	loop_retire(l->call->api->loop, free, l);
 }
 
 static void listing_gone(struct call *c)
@@ -46,24 +52,73 @@ static void listing_gone(struct call *c)
 	call_forget(c);
 }
 
+/* ---- large objects ----------------------------------------------------------------------- */
+
+static void select_one(struct listing *l);
+static void add_item(struct listing *l, const struct object *o);
+
+/* What the listing would do with its next object, and then it goes on. */
+static void look_at_large(void *arg)
+{
+	struct listing *l = arg;
+
+	if (!l->selected) {
+		select_one(l);
+	} else {
+		add_item(l, snapshot_at(l->call, &l->found, l->next));
+		l->next++;
+	}
+	l->aside = false;
+	if (l->gone)
+		listing_free(l);
+	else
+		work_queue_next(l->call->api->loop, &l->work);
+}
+
+/* True: the object is too large for a slice, a task looks at it. */
+static bool put_aside(struct listing *l, const struct object *o)
+{
+	if (!selection_is_long(&l->sel, l->call, o))
+		return false;
+	task_init(&l->task, look_at_large, l);
+	l->aside = true;
+	if (task_start(l->call->api->loop, &l->task, o->len) == 0)
+		return true;
+	l->aside = false; /* so many wait already: later */
+	work_queue_next(l->call->api->loop, &l->work);
+	return true;
+}
+
 /* ---- selecting --------------------------------------------------------------------------- */
+
+static bool selects_all(const struct listing *l)
+{
+	return !l->sel.labels && !l->sel.fields;
+}
+
+static void select_one(struct listing *l)
+{
+	const struct object *o = selects_all(l) ? l->found.objects[l->looked]
+						: snapshot_at(l->call, &l->found, l->looked);
+
+	if (selection_matches(&l->sel, l->call, o)) {
+		/* Swapped, so that every reference stays in the array. */
+		l->found.objects[l->looked] = l->found.objects[l->kept];
+		l->found.objects[l->kept++] = o;
+	}
+	l->looked++;
+}
 
 /* True when the page is complete. */
 static bool select_some(struct listing *l, mono_t start)
 {
-	bool all = !l->sel.labels && !l->sel.fields;
+	bool all = selects_all(l);
 	size_t limit = l->o.limit ? l->o.limit : SIZE_MAX;
 
 	while (l->looked < l->found.n && l->kept <= limit) {
-		const struct object *o = all ? l->found.objects[l->looked]
-					     : snapshot_at(l->call, &l->found, l->looked);
-
-		if (selection_matches(&l->sel, l->call, o)) {
-			/* Swapped, so that every reference stays in the array. */
-			l->found.objects[l->looked] = l->found.objects[l->kept];
-			l->found.objects[l->kept++] = o;
-		}
-		l->looked++;
+		if (!all && put_aside(l, l->found.objects[l->looked]))
+			return false;
+		select_one(l);
 		if (!all && slice_over(start))
 			break;
 	}
@@ -255,10 +310,13 @@ static void listing_go(void *arg)
 	struct listing *l = arg;
 	mono_t start = mono_now();
 
+	if (l->aside)
+		return;
 	if (!l->selected) {
 		l->selected = select_some(l, start);
 		if (!l->selected) {
-			work_queue_next(l->call->api->loop, &l->work);
+			if (!l->aside)
+				work_queue_next(l->call->api->loop, &l->work);
 			return;
 		}
 	}
@@ -276,6 +334,8 @@ static void listing_go(void *arg)
 			work_queue_next(l->call->api->loop, &l->work);
 			return;
 		}
+		if (l->call->accept.media != MEDIA_JSON && put_aside(l, l->found.objects[l->next]))
+			return;
 		add_item(l, snapshot_at(l->call, &l->found, l->next));
 		l->next++;
 	}

@@ -237,8 +237,10 @@ static void patch_present(struct call *c)
 	if (write_options_parse(c, &options, &err) < 0 || !(o = call_object(c, &err)) ||
 	    !(made = patch_object(c, o, &err)))
 		call_reply_err(c, &err);
-	else
+	else {
+		options.precondition_rev = o->rev; /* of what it has been made, whatever it says */
 		write_update(c, made, &options);
+	}
 }
 
 void handle_patch(struct call *c)

@@ -67,6 +67,12 @@ bool selection_matches(const struct selection *s, const struct call *c, const st
 	return !s->fields || field_selector_matches(s->fields, json);
 }
 
+bool selection_is_long(const struct selection *s, const struct call *c, const struct object *o)
+{
+	return o && o->len >= LARGE_TEXT &&
+	       (s->labels || s->fields || c->accept.media != MEDIA_JSON);
+}
+
 /* ---- snapshots --------------------------------------------------------------------------- */
 
 void snapshot_add(struct snapshot *s, const struct object *o)

@@ -144,6 +144,22 @@ int call_not_acceptable(struct err *err)
 		       "application/yaml, application/vnd.kubernetes.protobuf");
 }
 
+static void unref_object(void *o)
+{
+	object_unref(o);
+}
+
+/* As it is stored, and from where it lies. */
+static void reply_stored(struct call *c, int code, const struct object *o)
+{
+	if (c->req && !c->over) {
+		before_answer(c, code);
+		http_respond_ref(c->req, code, "application/json", o->text, o->len, unref_object,
+				 object_ref(o));
+	}
+	call_forget(c);
+}
+
 void call_reply_object(struct call *c, int code, const struct object *o)
 {
 	auto_err err = {0};
@@ -151,7 +167,7 @@ void call_reply_object(struct call *c, int code, const struct object *o)
 	warn_inert(c, code, o);
 	switch (c->accept.media) {
 	case MEDIA_JSON:
-		call_reply(c, code, NULL, o->text, o->len);
+		reply_stored(c, code, o);
 		return;
 	case MEDIA_YAML:
 		call_reply_json(c, code, object_dup(o));

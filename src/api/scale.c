@@ -146,6 +146,8 @@ static void scale_done(void *arg, const struct err *err)
 	struct call *c = arg;
 	const struct object *o = c->data;
 
+	if (call_done_later(c, scale_done, err))
+		return;
 	if (err)
 		call_reply_err(c, err);
 	else
@@ -209,7 +211,8 @@ static void scale_store(struct call *c, const json_t *scale)
 		json_put_str(obj, "metadata.resourceVersion", rev);
 	if (registry_update(c->api->registry, c->target.kind, NULL, o->ns, o->name, obj, &options,
 			    &stored, &created, &err) < 0) {
-		call_reply_err(c, &err);
+		if (!call_again(c, &err))
+			call_reply_err(c, &err);
 	} else if (options.dry_run) {
 		reply_scale(c, 200, scale_new(c->target.kind, object_json(stored)));
 	} else {
@@ -271,7 +274,8 @@ static void scale_apply(struct call *c)
 	options.tracked_as = "scale";
 	if (registry_apply(c->api->registry, c->target.kind, NULL, o->ns, o->name, applied,
 			   &options, &stored, &created, &err) < 0) {
-		call_reply_err(c, &err);
+		if (!call_again(c, &err))
+			call_reply_err(c, &err);
 	} else if (options.dry_run) {
 		reply_scale(c, 200, scale_new(c->target.kind, object_json(stored)));
 	} else {

@@ -27,7 +27,19 @@ struct watch {
 	bool bookmarks, announce; /* announce: a bookmark ends the initial events */
 	bool columns;		  /* column definitions have been sent */
 	bool paused;
+	struct task task;	  /* computes what is told of one large object */
+	struct store_event event; /* that it computes; references */
+	bool aside, gone;	  /* while it does so; and nobody waits for it any more */
 };
+
+static void watch_bury(struct watch *w)
+{
+	selection_done(&w->sel);
+	snapshot_done(&w->initial);
+	object_unref(w->event.obj);
+	object_unref(w->event.old);
+	loop_retire(w->call->api->loop, free, w);
+}
 
 static void watch_free(struct watch *w)
 {
@@ -37,9 +49,10 @@ static void watch_free(struct watch *w)
 	work_cancel(&w->work);
 	store_watch_free(w->changes);
 	timer_free(w->timeout);
-	selection_done(&w->sel);
-	snapshot_done(&w->initial);
-	free(w);
+	if (w->aside && !task_cancel(w->call->api->loop, &w->task))
+		w->gone = true; /* the task buries it */
+	else
+		watch_bury(w);
 }
 
 static void watch_end(struct watch *w)
@@ -62,6 +75,8 @@ static void send_text(struct watch *w, const char *type, const char *text, size_
 {
 	auto_strbuf b = {0};
 
+	if (w->gone)
+		return;
 	strbuf_addf(&b, "{\"type\":\"%s\",\"object\":", type);
 	strbuf_add(&b, text, len);
 	strbuf_adds(&b, "}\n");
@@ -103,6 +118,9 @@ static void unref_object(void *o)
 static void send_reference(struct watch *w, const char *type, const struct object *o)
 {
 	struct http_request *req = w->call->req;
+
+	if (w->gone)
+		return;
 	auto_free char *head = xasprintf("{\"type\":\"%s\",\"object\":", type);
 
 	http_respond_chunk(req, head, strlen(head));
@@ -197,10 +215,63 @@ static void send_event(struct watch *w, const struct store_event *ev)
 	}
 }
 
+/* ---- large objects ----------------------------------------------------------------------- */
+
+static void tell_large(void *arg)
+{
+	struct watch *w = arg;
+
+	if (w->changes)
+		send_event(w, &w->event);
+	else if (selection_matches(&w->sel, w->call, w->event.obj))
+		send_object(w, "ADDED", w->event.obj);
+	w->aside = false;
+	if (w->gone) {
+		watch_bury(w);
+		return;
+	}
+	object_unref(w->event.obj);
+	object_unref(w->event.old);
+	w->event = (struct store_event){0};
+	if (!w->changes) {
+		work_queue_next(w->call->api->loop, &w->work);
+		return;
+	}
+	w->paused = call_backlog(w->call) > BACKLOG_HIGH;
+	if (!w->paused)
+		store_watch_resume(w->changes);
+}
+
+/* True: what is to be told of the object takes too long for a slice, a task sees to it. */
+static bool put_aside(struct watch *w, const struct store_event *ev)
+{
+	size_t cost = ev->obj->len + (ev->old ? ev->old->len : 0);
+
+	if (!selection_is_long(&w->sel, w->call, ev->obj) &&
+	    !selection_is_long(&w->sel, w->call, ev->old))
+		return false;
+	w->event = *ev;
+	object_ref(ev->obj);
+	object_ref(ev->old);
+	task_init(&w->task, tell_large, w);
+	w->aside = true;
+	if (task_start(w->call->api->loop, &w->task, cost) == 0)
+		return true;
+	w->aside = false; /* so many wait already: it is done here */
+	object_unref(ev->obj);
+	object_unref(ev->old);
+	w->event = (struct store_event){0};
+	return false;
+}
+
 static bool on_event(void *arg, const struct store_event *ev)
 {
 	struct watch *w = arg;
 
+	if (put_aside(w, ev)) {
+		w->paused = w->paused || w->aside;
+		return !w->paused;
+	}
 	send_event(w, ev);
 	w->paused = call_backlog(w->call) > BACKLOG_HIGH;
 	return !w->paused;
@@ -265,6 +336,8 @@ static bool send_initial(struct watch *w)
 			return false;
 		}
 		w->next++;
+		if (put_aside(w, &(struct store_event){STORE_ADDED, o->rev, o, NULL}))
+			return false;
 		if (selection_matches(&w->sel, w->call, o))
 			send_object(w, "ADDED", o);
 	}
@@ -277,6 +350,8 @@ static void watch_go(void *arg)
 	struct watch *w = arg;
 	auto_err err = {0};
 
+	if (w->aside)
+		return;
 	if (w->changes) {
 		if (w->paused) {
 			w->paused = false;

@@ -28,6 +28,8 @@ static void write_done(void *arg, const struct err *err)
 	struct call *c = arg;
 	struct pending *p = c->data;
 
+	if (call_done_later(c, write_done, err))
+		return;
 	if (err)
 		call_reply_err(c, err);
 	else if (p->status)
@@ -35,6 +37,14 @@ static void write_done(void *arg, const struct err *err)
 	else
 		call_reply_object(c, p->code, p->object);
 	pending_free(p);
+}
+
+void write_abandon(struct call *c)
+{
+	if (c->on_gone != wait_gone || !c->data || c->over)
+		return;
+	pending_free(c->data);
+	call_forget(c);
 }
 
 struct write_options write_options_for(struct call *c)
@@ -131,10 +141,10 @@ void write_update(struct call *c, json_t *obj, const struct write_options *optio
 
 	schema_warnings(c->target.kind, obj, &c->warnings);
 	if (registry_update(c->api->registry, c->target.kind, c->target.sub, target_ns(c),
-			    c->target.name, obj, options, &o, &created, &err) < 0)
-		call_reply_err(c, &err);
-	else
+			    c->target.name, obj, options, &o, &created, &err) == 0)
 		finish_write(c, options, created ? 201 : 200, o);
+	else if (!call_again(c, &err))
+		call_reply_err(c, &err);
 }
 
 void handle_update(struct call *c)

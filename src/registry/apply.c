@@ -206,7 +206,7 @@ static void merge(struct apply *a)
 	json_auto_t *lost = fields_union(a->changed, gone);
 	json_auto_t *left = managed_without(a->entries, lost);
 	json_t *list = json_array(), *e;
-	bool same = json_object_size(lost) == 0 && last && json_equal(last, a->set);
+	bool same = json_object_size(lost) == 0 && last && json_same(last, a->set);
 	size_t i;
 
 	/* The same again: the entry keeps its time, applying twice changes nothing. */
@@ -240,7 +240,7 @@ static void keep_times(struct apply *a)
 	json_auto_t *was = timeless(a->k, a->live, a->live);
 	json_auto_t *will = timeless(a->k, a->merged, a->live);
 
-	if (json_equal(was, will))
+	if (json_same(was, will))
 		json_put(a->merged, "metadata.managedFields",
 			 json_deep_copy(json_at(a->live, "metadata.managedFields")));
 }
@@ -303,6 +303,7 @@ static int apply_update(struct registry *r, struct apply *a, const struct object
 	renew_annotation(a);
 	keep_times(a);
 	w.managed_given = true;
+	w.precondition_rev = live->rev;
 	return registry_update(r, a->k, a->sub, live->ns, live->name, a->merged, &w, ret, NULL,
 			       err);
 }

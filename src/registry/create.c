@@ -76,6 +76,19 @@ static void reset_status(const struct kind *k, json_t *obj)
 		json_put_int(obj, "status.replicas", 0);
 }
 
+int admit_asked(const struct kind *k, const char *subresource, json_t *obj,
+		const struct object *old, const struct write_options *o, struct err *err)
+{
+	int rc;
+
+	if (!o->admit)
+		return 0;
+	breath_hold(); /* it may go over what changes */
+	rc = o->admit(o->admit_arg, k, subresource, obj, old, err);
+	breath_release();
+	return rc;
+}
+
 static int prepare(struct registry *r, const struct kind *k, const char *ns, json_t *obj,
 		   const struct write_options *o, struct err *err)
 {
@@ -103,17 +116,16 @@ static int prepare(struct registry *r, const struct kind *k, const char *ns, jso
 	set_system_fields(k, obj);
 	generate_name(r, k, obj);
 	rc = admit_create(r, k, obj, err);
-	if (rc == 0 && o->admit)
-		rc = o->admit(o->admit_arg, k, NULL, obj, NULL, err);
+	if (rc == 0)
+		rc = admit_asked(k, NULL, obj, NULL, o, err);
 	if (rc < 0)
 		return rc;
 	schema_default(k, obj, NULL);
 	admit_defaulted(r, k, obj);
-	rc = schema_validate(k, obj, NULL, err);
-	return rc < 0 ? rc : admit_checked(r, k, obj, NULL, err);
+	return schema_validate(k, obj, NULL, err);
 }
 
-static int store(struct registry *r, const struct kind *k, json_t *obj,
+static int store(struct registry *r, const struct kind *k, json_t *obj, struct store_draft *d,
 		 const struct write_options *o, const struct object **ret, struct err *err)
 {
 	const struct object *made = NULL;
@@ -124,8 +136,10 @@ static int store(struct registry *r, const struct kind *k, json_t *obj,
 			return fail_exists(err, k, meta_name(obj));
 		made = store_detached(r->store, k, obj);
 	} else {
-		rc = store_create(r->store, k, obj, class_for(k, o), o->done, o->done_arg, &made,
-				  err);
+		rc = d ? store_create_draft(r->store, d, class_for(k, o), o->done, o->done_arg,
+					    &made, err)
+		       : store_create(r->store, k, obj, class_for(k, o), o->done, o->done_arg,
+				      &made, err);
 		if (rc < 0)
 			return rc;
 		if (k == &kind_service)
@@ -138,22 +152,58 @@ static int store(struct registry *r, const struct kind *k, json_t *obj,
 	return 0;
 }
 
-int registry_create(struct registry *r, const struct kind *k, const char *ns, json_t *obj,
-		    const struct write_options *o, const struct object **ret, struct err *err)
+struct store_draft *draft_ahead(struct registry *r, const struct kind *k, json_t *obj,
+				const struct object *old, const struct write_options *o)
 {
-	int rc;
+	/* What is allocated to a service is set in it at the end. */
+	if (!task_inside() || o->dry_run || k == &kind_service)
+		return NULL;
+	return store_draft_new(r->store, k, obj, old);
+}
 
-	if (kind_is_ending(k))
-		return err_set(err, ERR_METHOD_NOT_ALLOWED,
-			       "create not allowed while custom resource definition is "
-			       "terminating");
-	if (k->storage)
-		return view_create(r, k, ns, obj, o, ret, err);
-	rc = prepare(r, k, ns, obj, o, err);
+static int check_ending(const struct kind *k, struct err *err)
+{
+	if (!kind_is_ending(k))
+		return 0;
+	return err_set(err, ERR_METHOD_NOT_ALLOWED,
+		       "create not allowed while custom resource definition is terminating");
+}
+
+/* The world as it is now decides, and does not change before the object is stored. */
+static int commit(struct registry *r, const struct kind *k, json_t *obj, struct store_draft *d,
+		  const struct write_options *o, const struct object **ret, struct err *err)
+{
+	int rc = check_ending(k, err);
+
+	if (rc == 0 && k->namespaced)
+		rc = admit_namespace(r, k, meta_ns(obj), meta_name(obj), err);
+	if (rc == 0)
+		rc = admit_checked(r, k, obj, NULL, err);
 	/* Before allocation, so that a taken name is not hidden by a taken port. */
 	if (rc == 0 && store_get(r->store, k, meta_ns(obj), meta_name(obj)))
 		rc = fail_exists(err, k, meta_name(obj));
 	if (rc == 0 && k == &kind_service)
 		rc = service_allocate(r, obj, err);
-	return rc < 0 ? rc : store(r, k, obj, o, ret, err);
+	return rc < 0 ? rc : store(r, k, obj, d, o, ret, err);
+}
+
+int registry_create(struct registry *r, const struct kind *k, const char *ns, json_t *obj,
+		    const struct write_options *o, const struct object **ret, struct err *err)
+{
+	struct store_draft *d;
+	int rc = check_ending(k, err);
+
+	if (rc < 0)
+		return rc;
+	if (k->storage)
+		return view_create(r, k, ns, obj, o, ret, err);
+	rc = prepare(r, k, ns, obj, o, err);
+	if (rc < 0)
+		return rc;
+	d = draft_ahead(r, k, obj, NULL, o);
+	breath_hold();
+	rc = commit(r, k, obj, d, o, ret, err);
+	breath_release();
+	store_draft_free(d);
+	return rc;
 }

@@ -129,6 +129,14 @@ void admit_defaulted(struct registry *r, const struct kind *k, json_t *obj);
 int admit_checked(struct registry *r, const struct kind *k, const json_t *obj, const json_t *old,
 		  struct err *err) MUST_CHECK;
 
+/* What the caller's hook says (write_options.admit). */
+int admit_asked(const struct kind *k, const char *subresource, json_t *obj,
+		const struct object *old, const struct write_options *o,
+		struct err *err) MUST_CHECK;
+/* In a task, what is to be stored is made ready before breathing ends; else NULL. */
+struct store_draft *draft_ahead(struct registry *r, const struct kind *k, json_t *obj,
+				const struct object *old, const struct write_options *o);
+
 /* ---- priority.c, limits.c, quota.c ------------------------------------------------------- */
 
 /* Sets priority and preemption of a new pod from its class. */

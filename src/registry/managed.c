@@ -168,8 +168,10 @@ json_t *managed_strip(const struct kind *k, const char *subresource, const json_
 		"\"f:generation\":{},\"f:managedFields\":{},\"f:resourceVersion\":{}}}";
 	static json_t *parsed;
 
+	breath_hold(); /* one for all tasks */
 	if (!parsed)
 		parsed = json_parse(never, strlen(never), NULL);
+	breath_release();
 	json_t *left = fields_difference(set, parsed);
 
 	/* Status belongs to its subresource. */
@@ -189,7 +191,7 @@ json_t *managed_without(const json_t *entries, const json_t *set)
 
 		if (json_object_size(left) == 0)
 			continue;
-		if (json_equal(left, managed_set(e))) {
+		if (json_same(left, managed_set(e))) {
 			json_array_append(list, e);
 			continue;
 		}

@@ -20,7 +20,7 @@ static bool member_differs(const json_t *a, const json_t *b)
 		if (streq(key, "metadata") || streq(key, "status") || streq(key, "kind") ||
 		    streq(key, "apiVersion"))
 			continue;
-		if (!other || !json_equal(v, other))
+		if (!other || !json_same(v, other))
 			return true;
 	}
 	return false;
@@ -238,7 +238,7 @@ static bool custom_differs(const struct kind *k, const json_t *a, const json_t *
 		json_object_del(x, uncounted[i]);
 		json_object_del(y, uncounted[i]);
 	}
-	return !json_equal(x, y);
+	return !json_same(x, y);
 }
 
 static void count_generation(const struct kind *k, json_t *obj, const json_t *old)
@@ -249,7 +249,8 @@ static void count_generation(const struct kind *k, json_t *obj, const json_t *ol
 }
 
 static int write_update(struct registry *r, const struct object *old, json_t *obj,
-			const struct write_options *o, const struct object **ret, struct err *err)
+			struct store_draft *d, const struct write_options *o,
+			const struct object **ret, struct err *err)
 {
 	const struct kind *k = old->kind;
 	int rc;
@@ -258,7 +259,8 @@ static int write_update(struct registry *r, const struct object *old, json_t *ob
 		*ret = store_detached(r->store, k, obj);
 		return 0;
 	}
-	rc = store_update(r->store, k, obj, 0, class_for(k, o), o->done, o->done_arg, ret, err);
+	rc = d ? store_update_draft(r->store, d, class_for(k, o), o->done, o->done_arg, ret, err)
+	       : store_update(r->store, k, obj, 0, class_for(k, o), o->done, o->done_arg, ret, err);
 	if (rc == 0 && k == &kind_service && *ret != old) {
 		service_release(r, old);
 		service_hold(r, *ret);
@@ -281,18 +283,17 @@ static int let_go(struct registry *r, const struct object *old, json_t *obj,
 	return 0;
 }
 
-static int update_existing(struct registry *r, const struct part *part, const struct object *old,
-			   json_t *given, const struct write_options *o, const struct object **ret,
-			   struct err *err)
+/* What the object will be: obj. */
+static int compute(const struct part *part, const struct object *old, json_t *obj, json_t *given,
+		   const struct write_options *o, struct err *err)
 {
 	const struct kind *k = old->kind;
-	json_auto_t *obj = part->subresource ? object_dup(old) : json_incref(given);
 	const json_t *was = object_json(old);
 	char version[API_VERSION_MAX];
 	int rc = part->take(obj, old, given, err);
 
-	if (rc == 0 && o->admit)
-		rc = o->admit(o->admit_arg, k, part->subresource, obj, old, err);
+	if (rc == 0)
+		rc = admit_asked(k, part->subresource, obj, old, o, err);
 	if (rc < 0)
 		return rc;
 	json_put_str(obj, "apiVersion", kind_api_version(k, version));
@@ -306,16 +307,48 @@ static int update_existing(struct registry *r, const struct part *part, const st
 			     o->field_manager);
 	if (part->validate)
 		rc = schema_validate(k, obj, was, err);
-	if (rc == 0 && !part->subresource)
-		rc = admit_checked(r, k, obj, was, err);
+	if (rc == 0)
+		count_generation(k, obj, was);
+	return rc;
+}
+
+/* obj was computed from old, which must be the present state still. */
+static int commit(struct registry *r, const struct part *part, const struct object *old,
+		  json_t *obj, struct store_draft *d, const struct write_options *o,
+		  const struct object **ret, struct err *err)
+{
+	const struct kind *k = old->kind;
+	int rc = 0;
+
+	if (store_get(r->store, k, old->ns, old->name) != old)
+		return fail_modified(err, k, old->name);
+	if (!part->subresource)
+		rc = admit_checked(r, k, obj, object_json(old), err);
 	if (rc == 0 && k == &kind_service)
 		rc = service_allocate(r, obj, err);
 	if (rc < 0)
 		return rc;
-	count_generation(k, obj, was);
-	if (is_let_go(obj, was, k))
+	if (is_let_go(obj, object_json(old), k))
 		return let_go(r, old, obj, o, ret, err);
-	return write_update(r, old, obj, o, ret, err);
+	return write_update(r, old, obj, d, o, ret, err);
+}
+
+static int update_existing(struct registry *r, const struct part *part, const struct object *old,
+			   json_t *given, const struct write_options *o, const struct object **ret,
+			   struct err *err)
+{
+	json_auto_t *obj = part->subresource ? object_dup(old) : json_incref(given);
+	struct store_draft *d;
+	int rc = compute(part, old, obj, given, o, err);
+
+	if (rc < 0)
+		return rc;
+	d = draft_ahead(r, old->kind, obj, old, o);
+	breath_hold();
+	rc = commit(r, part, old, obj, d, o, ret, err);
+	breath_release();
+	store_draft_free(d);
+	return rc;
 }
 
 /* PUT on a missing object of a kind that may be made so. */

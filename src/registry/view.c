@@ -15,15 +15,16 @@ static void answer(const struct kind *k, const struct object **ret)
 int view_create(struct registry *r, const struct kind *k, const char *ns, json_t *obj,
 		const struct write_options *o, const struct object **ret, struct err *err)
 {
+	const struct kind *storage = k->storage; /* a kind that goes loses it */
 	int rc;
 
 	schema_default(k, obj, NULL);
-	kind_convert(k, k->storage, obj);
+	kind_convert(k, storage, obj);
 	rc = set_namespace(k, ns, obj, err);
 	if (rc == 0)
 		rc = schema_validate_view(k, obj, NULL, err);
 	if (rc == 0)
-		rc = registry_create(r, k->storage, ns, obj, o, ret, err);
+		rc = registry_create(r, storage, ns, obj, o, ret, err);
 	if (rc == 0)
 		answer(k, ret);
 	return rc;
@@ -33,17 +34,18 @@ int view_update(struct registry *r, const struct kind *k, const char *subresourc
 		const char *name, json_t *obj, const struct write_options *o,
 		const struct object **ret, bool *ret_created, struct err *err)
 {
+	const struct kind *storage = k->storage;
 	const struct object *old = store_get(r->store, k, ns, name);
-	const struct object *stored = store_get(r->store, k->storage, ns, name);
+	const struct object *stored = store_get(r->store, storage, ns, name);
 	int rc;
 
 	schema_default(k, obj, old ? object_json(old) : NULL);
-	kind_convert(k, k->storage, obj);
+	kind_convert(k, storage, obj);
 	rc = set_namespace(k, ns, obj, err);
 	if (rc == 0)
 		rc = schema_validate_view(k, obj, stored ? object_json(stored) : NULL, err);
 	if (rc == 0)
-		rc = registry_update(r, k->storage, subresource, ns, name, obj, o, ret, ret_created,
+		rc = registry_update(r, storage, subresource, ns, name, obj, o, ret, ret_created,
 				     err);
 	if (rc == 0)
 		answer(k, ret);

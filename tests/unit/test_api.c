@@ -1278,6 +1278,8 @@ static void test_images(void **state)
 	expect(f, 404, ask(f, "DELETE", "/coracle/v1/images?ref=other", NULL));
 }
 
+#include "test_api_large.h"
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -1304,6 +1306,11 @@ int main(void)
 		T(test_exec_refused),
 		T(test_port_forward),
 		T(test_images),
+		T(test_overtaken),
+		T(test_overtaken_put),
+		T(test_created_twice),
+		T(test_large_and_gone),
+		T(test_large_forms),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
