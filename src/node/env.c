@@ -70,8 +70,9 @@ void env_strings(const struct env *e, const char *const *image_env, struct strv 
 
 /* ---- expansion -------------------------------------------------------------------------- */
 
-/* Handles what follows a '$' at s (s[0] is behind it); returns how many bytes it took. */
-static size_t expand_one(struct strbuf *b, const char *s, const struct env *e)
+/* Handles what follows a '$' at s (s[0] is behind it); returns how many bytes it took.
+ * missing: NULL, or where names go that have no value. */
+static size_t expand_one(struct strbuf *b, const char *s, const struct env *e, struct strv *missing)
 {
 	const char *end;
 
@@ -85,6 +86,8 @@ static size_t expand_one(struct strbuf *b, const char *s, const struct env *e)
 	}
 	auto_free char *name = xstrndup(s + 1, (size_t)(end - s - 1));
 	const char *value = env_get(e, name);
+	if (missing && str_empty(value))
+		strv_add(missing, name);
 	if (value)
 		strbuf_adds(b, value);
 	else
@@ -92,7 +95,7 @@ static size_t expand_one(struct strbuf *b, const char *s, const struct env *e)
 	return (size_t)(end - s) + 1;
 }
 
-char *env_expand(const char *text, const struct env *e)
+static char *expand(const char *text, const struct env *e, struct strv *missing)
 {
 	struct strbuf b = {0};
 
@@ -102,9 +105,29 @@ char *env_expand(const char *text, const struct env *e)
 			continue;
 		}
 		text++;
-		text += expand_one(&b, text, e);
+		text += expand_one(&b, text, e, missing);
 	}
 	return strbuf_steal(&b);
+}
+
+char *env_expand(const char *text, const struct env *e)
+{
+	return expand(text, e, NULL);
+}
+
+char *env_expand_all(const char *text, const struct env *e, struct err *err)
+{
+	auto_strv missing = {0};
+	auto_free char *ret = expand(text, e, &missing);
+	struct strbuf names = {0};
+
+	if (!missing.n)
+		return steal_ptr(ret);
+	for (size_t i = 0; i < missing.n; i++)
+		strbuf_addf(&names, "%s%s", i ? ", " : "", missing.v[i]);
+	err_set(err, ERR_INVALID, "missing value for %s", names.s);
+	strbuf_done(&names);
+	return NULL;
 }
 
 /* ---- service links ---------------------------------------------------------------------- */

@@ -22,6 +22,8 @@ void env_strings(const struct env *e, const char *const *image_env, struct strv 
 /* $(VAR) by its value, $$ by $, unknown ones stay as they are (Kubernetes' third_party/expansion).
  */
 char *env_expand(const char *text, const struct env *e);
+/* The same, but NULL with an error when a name has no value or an empty one; caller frees. */
+char *env_expand_all(const char *text, const struct env *e, struct err *err);
 
 /* Finds a ConfigMap or Secret in the pod's namespace; borrowed, NULL when absent. */
 typedef const json_t *env_lookup_fn(void *arg, const struct kind *k, const char *name);

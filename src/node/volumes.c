@@ -384,11 +384,32 @@ static unsigned mount_flags_of(const json_t *mount)
 	return flags;
 }
 
-static char *mount_sub(const json_t *mount, const struct env *env)
+static bool steps_back(const char *path)
+{
+	auto_strv parts = {0};
+
+	strv_split(&parts, path, '/');
+	for (size_t i = 0; i < parts.n; i++)
+		if (streq(parts.v[i], ".."))
+			return true;
+	return false;
+}
+
+/* What the mount takes of its volume, "" for all of it; NULL with an error. Caller frees. */
+static char *mount_sub(const json_t *mount, const struct env *env, struct err *err)
 {
 	const char *expr = json_str(mount, "subPathExpr", "");
+	auto_free char *sub =
+		*expr ? env_expand_all(expr, env, err) : xstrdup(json_str(mount, "subPath", ""));
 
-	return *expr ? env_expand(expr, env) : xstrdup(json_str(mount, "subPath", ""));
+	if (sub && *sub == '/')
+		err_set(err, ERR_INVALID, "error SubPath `%s` must not be an absolute path", sub);
+	else if (sub && steps_back(sub))
+		err_set(err, ERR_INVALID, "unable to provision SubPath `%s`: must not contain '..'",
+			sub);
+	else
+		return steal_ptr(sub);
+	return NULL;
 }
 
 static int add_mount(struct pod *p, const json_t *mount, const struct env *env, struct spec *s,
@@ -396,10 +417,12 @@ static int add_mount(struct pod *p, const json_t *mount, const struct env *env, 
 {
 	const char *name = json_str(mount, "name", ""), *at = json_str(mount, "mountPath", "");
 	const struct volume *v = volume_find(p, name);
-	auto_free char *sub = mount_sub(mount, env), *inner = NULL;
+	auto_free char *sub = mount_sub(mount, env, err), *inner = NULL;
 	auto_free char *target = xasprintf("%s%s", *at == '/' ? "" : "/", at);
 	unsigned flags = mount_flags_of(mount);
 
+	if (!sub)
+		return -EINVAL;
 	if (!v)
 		return err_set(err, ERR_INVALID, "volume \"%s\" is not mounted", name);
 	if (v->device) {

@@ -260,6 +260,29 @@ def test_volumes(c):
     remove(c, "volumes")
 
 
+def test_sub_path_expression(c):
+    """A subPathExpr takes variables; one without a value, or that leads out, holds the container back."""
+    annotation = {"name": "WHERE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['where']"}}}
+    p = pod("expression", env=[annotation],
+            volumeMounts=[{"name": "shared", "mountPath": "/sub", "subPathExpr": "$(WHERE)"}])
+    p["spec"]["volumes"] = [{"name": "shared", "emptyDir": {}}]
+    c.apply(p)
+
+    def waiting():
+        state = c.get("pod", "expression", NS).get("status", {}).get("containerStatuses", [{}])[0].get("state", {})
+        return state.get("waiting", {}).get("message")
+    for where, message in ((None, "missing value for WHERE"),
+                           ("/tmp", "error SubPath `/tmp` must not be an absolute path"),
+                           ("a/..", "unable to provision SubPath `a/..`: must not contain '..'")):
+        if where:
+            c.kubectl("annotate", "pod", "-n", NS, "--overwrite", "expression", f"where={where}")
+        wait(message, lambda: waiting() == message, timeout=30)
+    c.kubectl("annotate", "pod", "-n", NS, "--overwrite", "expression", "where=deep/er")
+    running(c, "expression")
+    contains(sh(c, "expression", "grep ' /sub ' /proc/mounts || ls -d /sub"), "/sub", "the mount")
+    remove(c, "expression")
+
+
 def test_volumes_that_are_not_there(c):
     p = pod("no-volume", volumeMounts=[{"name": "v", "mountPath": "/v"}])
     p["spec"]["volumes"] = [{"name": "v", "secret": {"secretName": "not-yet"}}]

@@ -296,6 +296,20 @@ static void test_expand(void **state UNUSED)
 	}
 }
 
+static void test_expand_all(void **state UNUSED)
+{
+	auto_env e = {0};
+	auto_err err = {0};
+
+	env_set(&e, "A", "1");
+	env_set(&e, "EMPTY", "");
+	auto_free char *got = env_expand_all("x$(A)/$$(B)", &e, &err);
+
+	assert_string_equal(got, "x1/$(B)");
+	assert_null(env_expand_all("$(NO)/$(A)/$(EMPTY)", &e, &err));
+	assert_string_equal(err_message(&err), "missing value for NO, EMPTY");
+}
+
 static const json_t *lookup(void *arg, const struct kind *k, const char *name)
 {
 	return json_object_get(json_object_get(arg, k->kind), name);
@@ -739,6 +753,7 @@ int main(void)
 		cmocka_unit_test(test_waiting),
 		cmocka_unit_test(test_qos),
 		cmocka_unit_test(test_expand),
+		cmocka_unit_test(test_expand_all),
 		cmocka_unit_test(test_env),
 		cmocka_unit_test(test_env_errors),
 		cmocka_unit_test(test_service_links),
