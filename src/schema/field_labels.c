@@ -51,6 +51,13 @@ const char *node_field_label(const json_t *obj, const char *label)
 	return find_label(table, ARRAY_SIZE(table), obj, label);
 }
 
+const char *certificatesigningrequest_field_label(const json_t *obj, const char *label)
+{
+	static const struct label table[] = {{"spec.signerName", NULL, NULL}};
+
+	return find_label(table, ARRAY_SIZE(table), obj, label);
+}
+
 const char *event_field_label(const json_t *obj, const char *label)
 {
 	static const struct label table[] = {

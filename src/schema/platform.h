@@ -17,6 +17,7 @@ void event_from_storage(json_t *obj);
 void event_v1_validate(const json_t *obj, const json_t *old, struct err *err);
 void event_v1_cells(const json_t *obj, time_t now, json_t *cells);
 const char *event_v1_field_label(const json_t *obj, const char *label);
+const char *certificatesigningrequest_field_label(const json_t *obj, const char *label);
 
 void ingress_validate(const json_t *obj, const json_t *old, struct err *err);
 void ingressclass_validate(const json_t *obj, const json_t *old, struct err *err);

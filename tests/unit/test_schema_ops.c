@@ -468,6 +468,8 @@ static void test_field_selector(void **state)
 		{&kind_event, "involvedObject.uid=u,reason=R",
 		 "{'involvedObject':{'uid':'u'},'reason':'R'}", true},
 		{&kind_namespace, "status.phase=Active", "{'status':{'phase':'Active'}}", true},
+		{&kind_certificatesigningrequest, "spec.signerName=a.b/c",
+		 "{'spec':{'signerName':'a.b/c'}}", true},
 		{&kind_secret, "type!=Opaque", "{'type':'Opaque'}", false},
 		{&kind_service, "spec.type=NodePort", "{'spec':{'type':'NodePort'}}", true},
 	};
