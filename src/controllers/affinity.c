@@ -91,14 +91,20 @@ static bool tolerates(const json_t *toleration, const json_t *taint)
 	return *key && streq(json_str(toleration, "value", ""), json_str(taint, "value", ""));
 }
 
-static bool tolerated(const json_t *pod, const json_t *taint)
+/* The first toleration of the pod for the taint, or NULL. */
+static const json_t *toleration_of(const json_t *pod, const json_t *taint)
 {
 	json_t *t;
 	size_t i;
 
 	json_array_foreach(json_at(pod, "spec.tolerations"), i,
-			   t) if (tolerates(t, taint)) return true;
-	return false;
+			   t) if (tolerates(t, taint)) return t;
+	return NULL;
+}
+
+static bool tolerated(const json_t *pod, const json_t *taint)
+{
+	return toleration_of(pod, taint);
 }
 
 const json_t *untolerated_taint(const json_t *pod, const json_t *node)
@@ -116,4 +122,29 @@ const json_t *untolerated_taint(const json_t *pod, const json_t *node)
 			   taint) if (!streq(json_str(taint, "effect", ""), "PreferNoSchedule") &&
 				      !tolerated(pod, taint)) return taint;
 	return NULL;
+}
+
+int64_t noexecute_seconds(const json_t *pod, const json_t *node)
+{
+	int64_t least = -1;
+	json_t *taint;
+	size_t i;
+
+	json_array_foreach(json_at(node, "spec.taints"), i, taint)
+	{
+		const json_t *t = NULL;
+		int64_t seconds;
+
+		if (!streq(json_str(taint, "effect", ""), "NoExecute"))
+			continue;
+		t = toleration_of(pod, taint);
+		if (!t)
+			return 0;
+		if (!json_object_get(t, "tolerationSeconds"))
+			continue;
+		seconds = json_int(t, "tolerationSeconds", 0);
+		seconds = seconds < 0 ? 0 : seconds;
+		least = least < 0 || seconds < least ? seconds : least;
+	}
+	return least;
 }

@@ -10,5 +10,8 @@ bool affinity_matches(const json_t *pod, const json_t *node);
 /* The first NoSchedule or NoExecute taint (or spec.unschedulable) that the pod does not tolerate.
  */
 const json_t *untolerated_taint(const json_t *pod, const json_t *node);
+/* How long the pod may stay beside the node's NoExecute taints, seconds; -1: as long as it likes.
+ */
+int64_t noexecute_seconds(const json_t *pod, const json_t *node);
 
 #endif

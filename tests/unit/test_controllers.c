@@ -165,12 +165,13 @@ static const json_t *get(struct fixture *f, const struct kind *k, const char *ns
 static void change(struct fixture *f, const struct kind *k, const char *name,
 		   void (*edit)(json_t *obj, const void *arg), const void *arg)
 {
-	json_auto_t *obj = object_dup(store_get(f->store, k, "default", name));
+	const char *ns = k->namespaced ? "default" : "";
+	json_auto_t *obj = object_dup(store_get(f->store, k, ns, name));
 	struct write_options o = {0};
 	auto_err err = {0};
 
 	edit(obj, arg);
-	if (registry_update(reg, k, NULL, "default", name, obj, &o, NULL, NULL, &err) < 0)
+	if (registry_update(reg, k, NULL, ns, name, obj, &o, NULL, NULL, &err) < 0)
 		fail_msg("update: %s", err_message(&err));
 }
 
@@ -411,6 +412,44 @@ static void test_replicationcontroller(void **state)
 	assert_non_null(pod);
 	assert_string_equal(json_str(object_json(pod), "source.component", ""),
 			    "replication-controller");
+}
+
+static void taint_node(json_t *obj, const void *arg)
+{
+	json_put(obj, "spec.taints", json_of(arg));
+}
+
+/* NoExecute: who does not tolerate it goes at once, who does for a while stays for that long. */
+static void test_taint_eviction(void **state)
+{
+	struct fixture *f = *state;
+	const json_t *j;
+
+	node_up("4");
+	create(&kind_pod, "default",
+	       "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'plain','namespace':'default'},"
+	       "'spec':{'containers':[{'name':'c','image':'web:1'}]}}");
+	create(&kind_pod, "default",
+	       "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'patient','namespace':'default'"
+	       "},'spec':{'tolerations':[{'key':'a','operator':'Exists','effect':'NoExecute'}],"
+	       "'containers':[{'name':'c','image':'web:1'}]}}");
+	create(&kind_pod, "default",
+	       "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'brief','namespace':'default'},"
+	       "'spec':{'tolerations':[{'key':'a','operator':'Exists','effect':'NoExecute',"
+	       "'tolerationSeconds':3600}],'containers':[{'name':'c','image':'web:1'}]}}");
+	run(f);
+	change(f, &kind_node, "node1", taint_node, "[{'key':'a','effect':'NoSchedule'}]");
+	settle(f);
+	assert_false(meta_deleting(get(f, &kind_pod, "default", "plain")));
+	change(f, &kind_node, "node1", taint_node, "[{'key':'a','effect':'NoExecute'}]");
+	settle(f);
+	j = get(f, &kind_pod, "default", "plain");
+	assert_true(meta_deleting(j));
+	assert_string_equal(
+		json_str(condition_find(json_at(j, "status"), "DisruptionTarget"), "reason", ""),
+		"DeletionByTaintManager");
+	assert_false(meta_deleting(get(f, &kind_pod, "default", "patient")));
+	assert_false(meta_deleting(get(f, &kind_pod, "default", "brief")));
 }
 
 static const json_t *only_slice(struct fixture *f)
@@ -704,6 +743,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_scaling, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_recreate_and_pause, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_replicationcontroller, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_taint_eviction, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_replicaset_adopts_and_releases, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_endpoints, setup, teardown),
