@@ -48,15 +48,16 @@ void network_address_release(struct network *n, struct in_addr a);
 
 /*
  * Makes the veth pair, puts eth0 with the address, a default route and `lo` up into the network
- * namespace, the other end (name from the id's hash) on the bridge. Idempotent.
+ * namespace, the other end on the bridge. Idempotent: a pair that is there, also one that an
+ * earlier daemon made, is found by where it leads.
  */
 int network_attach(struct network *n, const char *id, int netns_fd, struct in_addr address,
 		   struct err *err) MUST_CHECK;
 /* The pair goes with the pod's namespace, which the kernel takes down aside: removing it here would
  * hold the loop up for 10 to 20 ms. What is left after a while is removed then. */
 void network_detach(struct network *n, const char *id);
-/* Ends of pods not in `ids` are removed (after a crash). */
-void network_prune(struct network *n, const char *const *ids, size_t n_ids);
+/* Ends of pods that are not attached leave (after a crash). */
+void network_prune(struct network *n);
 
 /* The host's own addresses (not lo, not the bridge), primary first; for NodePort and Node.status.
  * Called again through on_change when they change. */

@@ -15,8 +15,13 @@ struct nl_sock *netlink_open(int netns_fd);
 void netlink_close(struct nl_sock *s);
 /* Interface number or -errno. */
 int netlink_index(struct nl_sock *s, const char *name);
+/* The other end of a veth, as numbered in the namespace where it is: that number or -errno. */
+int netlink_peer(struct nl_sock *s, const char *name);
+enum { LINK_NAME_MAX = 16 };
+int netlink_name(struct nl_sock *s, int index, char ret[static LINK_NAME_MAX]);
 int netlink_add_bridge(struct nl_sock *s, const char *name, int mtu);
 int netlink_set_up(struct nl_sock *s, int index);
+int netlink_set_master(struct nl_sock *s, int index, int bridge);
 int netlink_set_mac(struct nl_sock *s, int index, const uint8_t mac[static 6]);
 int netlink_add_address(struct nl_sock *s, int index, struct in_addr a, uint8_t prefix);
 /* Table local: every address of net is ours (AnyIP). */

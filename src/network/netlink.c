@@ -94,6 +94,24 @@ int netlink_index(struct nl_sock *s, const char *name)
 	return r < 0 ? from_nl(r) : rtnl_link_get_ifindex(link);
 }
 
+int netlink_peer(struct nl_sock *s, const char *name)
+{
+	struct rtnl_link *link auto_clean(link) = NULL;
+	int r = rtnl_link_get_kernel(s, 0, name, &link);
+
+	return r < 0 ? from_nl(r) : rtnl_link_get_link(link);
+}
+
+int netlink_name(struct nl_sock *s, int index, char ret[static LINK_NAME_MAX])
+{
+	struct rtnl_link *link auto_clean(link) = NULL;
+	int r = rtnl_link_get_kernel(s, index, NULL, &link);
+
+	if (r == 0)
+		snprintf(ret, LINK_NAME_MAX, "%s", rtnl_link_get_name(link));
+	return from_nl(r);
+}
+
 int netlink_add_bridge(struct nl_sock *s, const char *name, int mtu)
 {
 	struct rtnl_link *link auto_clean(link) = rtnl_link_bridge_alloc();
@@ -114,6 +132,18 @@ int netlink_set_up(struct nl_sock *s, int index)
 		return -ENOMEM;
 	rtnl_link_set_ifindex(link, index);
 	rtnl_link_set_flags(change, IFF_UP);
+	return from_nl(rtnl_link_change(s, link, change, 0));
+}
+
+int netlink_set_master(struct nl_sock *s, int index, int bridge)
+{
+	struct rtnl_link *link auto_clean(link) = rtnl_link_alloc();
+	struct rtnl_link *change auto_clean(link) = rtnl_link_alloc();
+
+	if (!link || !change)
+		return -ENOMEM;
+	rtnl_link_set_ifindex(link, index);
+	rtnl_link_set_master(change, bridge);
 	return from_nl(rtnl_link_change(s, link, change, 0));
 }
 

@@ -9,7 +9,7 @@
 
 #define SWEEP_US (10 * USEC_PER_SEC)	    /* a namespace is mostly gone within milliseconds */
 #define SWEEP_NEXT_US (200 * USEC_PER_MSEC) /* each removal holds the loop up for 10 to 20 ms */
-enum { DEFAULT_MTU = 1500, VETH_NAME_MAX = 16, HOST_ADDRESSES_MAX = 32 };
+enum { DEFAULT_MTU = 1500, PAIRS_MAX = 64, HOST_ADDRESSES_MAX = 32 };
 
 struct network {
 	struct loop *loop;
@@ -237,109 +237,105 @@ void network_address_release(struct network *n, struct in_addr a)
 	plan_release(&n->plan, a);
 }
 
-/* The host's end of a pod's pair: from the id, so that any daemon finds it again. */
-static void veth_name(const char *id, char name[static VETH_NAME_MAX])
+static int configure_inside(const struct network *n, struct nl_sock *s, struct in_addr address)
 {
-	char hex[65];
+	int lo = netlink_index(s, "lo"), eth = netlink_index(s, "eth0");
+	int r = lo < 0 ? lo : netlink_set_up(s, lo);
 
-	sha256_hex(id, strlen(id), hex);
-	snprintf(name, VETH_NAME_MAX, "veth%.10s", hex);
-}
-
-static int configure_inside(const struct network *n, int netns_fd, struct in_addr address)
-{
-	struct nl_sock *s = netlink_open(netns_fd);
-	int lo, eth, r;
-
-	if (!s)
-		return -errno;
-	lo = netlink_index(s, "lo");
-	eth = netlink_index(s, "eth0");
-	r = lo < 0 ? lo : netlink_set_up(s, lo);
 	if (r == 0)
 		r = eth < 0 ? eth : netlink_add_address(s, eth, address, n->plan.net.prefix);
 	if (r == 0)
 		r = netlink_set_up(s, eth);
 	if (r == 0)
 		r = netlink_add_default_route(s, eth, network_gateway(n));
-	netlink_close(s);
 	return r;
 }
 
-/* The pair is there and its other end is in this namespace. */
-static bool is_attached(const struct network *n, const char *name, int netns_fd)
+static void leave(struct network *n, const char *name)
 {
-	struct nl_sock *s;
-	bool there;
-
-	if (netlink_index(n->sock, name) < 0)
-		return false;
-	s = netlink_open(netns_fd);
-	there = s && netlink_index(s, "eth0") > 0;
-	if (s)
-		netlink_close(s);
-	return there;
-}
-
-int network_attach(struct network *n, const char *id, int netns_fd, struct in_addr address,
-		   struct err *err)
-{
-	char name[VETH_NAME_MAX];
-	int r = 0;
-
-	veth_name(id, name);
-	if (!is_attached(n, name, netns_fd)) {
-		netlink_delete_link(n->sock, name); /* of an earlier sandbox of this pod */
-		r = netlink_add_veth(n->sock, name, n->bridge_index, netns_fd, n->mtu);
-	}
-	if (r == 0)
-		r = configure_inside(n, netns_fd, address);
-	if (r < 0) {
-		netlink_delete_link(n->sock, name);
-		return err_errno(err, -r, "network of the pod");
-	}
-	free(map_put(&n->attached, id, xstrdup(name)));
-	return 0;
-}
-
-void network_detach(struct network *n, const char *id)
-{
-	char name[VETH_NAME_MAX];
-
-	veth_name(id, name);
-	free(map_del(&n->attached, id));
 	strv_add(&n->leaving, name);
 	if (!timer_armed(n->sweep))
 		timer_arm(n->sweep, SWEEP_US);
 }
 
-struct prune {
-	struct strv keep, drop;
-};
+/*
+ * Another pair for each sandbox of a pod: the name of the one before may be there for a while yet,
+ * until the kernel has taken its namespace down, and to remove it here would take many
+ * milliseconds.
+ */
+static int add_pair(const struct network *n, const char *id, int netns_fd,
+		    char name[static LINK_NAME_MAX])
+{
+	int r = -EEXIST;
+
+	for (int i = 0; i < PAIRS_MAX && r == -EEXIST; i++) {
+		auto_free char *key = xasprintf("%s/%d", id, i);
+		char hex[65];
+
+		sha256_hex(key, strlen(key), hex);
+		snprintf(name, LINK_NAME_MAX, "veth%.10s", hex);
+		r = netlink_add_veth(n->sock, name, n->bridge_index, netns_fd, n->mtu);
+	}
+	return r;
+}
+
+/* The pair that leads into the namespace, made when there is none; its host end's name. */
+static int find_pair(const struct network *n, const char *id, int netns_fd, struct nl_sock *inside,
+		     char name[static LINK_NAME_MAX])
+{
+	int peer = netlink_peer(inside, "eth0");
+
+	if (peer > 0 && netlink_name(n->sock, peer, name) == 0)
+		return netlink_set_master(n->sock, peer, n->bridge_index); /* a new bridge */
+	return add_pair(n, id, netns_fd, name);
+}
+
+static void set_attached(struct network *n, const char *id, const char *name)
+{
+	auto_free char *old = map_put(&n->attached, id, xstrdup(name));
+
+	if (old && !streq(old, name)) /* of an earlier sandbox of this pod */
+		leave(n, old);
+}
+
+int network_attach(struct network *n, const char *id, int netns_fd, struct in_addr address,
+		   struct err *err)
+{
+	struct nl_sock *inside = netlink_open(netns_fd);
+	char name[LINK_NAME_MAX] = "";
+	int r = inside ? find_pair(n, id, netns_fd, inside, name) : -errno;
+
+	if (r == 0) {
+		set_attached(n, id, name);
+		r = configure_inside(n, inside, address);
+	}
+	if (inside)
+		netlink_close(inside);
+	if (r == 0)
+		return 0;
+	network_detach(n, id);
+	return err_errno(err, -r, "network of the pod");
+}
+
+void network_detach(struct network *n, const char *id)
+{
+	auto_free char *name = map_del(&n->attached, id);
+
+	if (name)
+		leave(n, name);
+}
 
 static void on_port(void *arg, const char *name)
 {
-	struct prune *p = arg;
+	struct network *n = arg;
 
-	if (str_starts(name, "veth") && !strv_has(&p->keep, name))
-		strv_add(&p->drop, name);
+	if (str_starts(name, "veth") && !is_in_use(n, name))
+		leave(n, name);
 }
 
-void network_prune(struct network *n, const char *const *ids, size_t n_ids)
+void network_prune(struct network *n)
 {
-	struct prune p = {0};
-
-	for (size_t i = 0; i < n_ids; i++) {
-		char name[VETH_NAME_MAX];
-
-		veth_name(ids[i], name);
-		strv_add(&p.keep, name);
-	}
-	netlink_each_port(n->sock, n->bridge_index, on_port, &p);
-	for (size_t i = 0; i < p.drop.n; i++)
-		netlink_delete_link(n->sock, p.drop.v[i]);
-	strv_done(&p.keep);
-	strv_done(&p.drop);
+	netlink_each_port(n->sock, n->bridge_index, on_port, n);
 }
 
 size_t network_host_addresses(const struct network *n, struct in_addr *ret, size_t max)

@@ -32,14 +32,23 @@ static void adopt_containers(struct pod *p, const struct adopted_container *all,
 	}
 }
 
-static bool adopt_network(struct pod *p, const char *note)
+/* Attaching makes what a daemon that was killed in the middle has not come to. */
+static bool adopt_network(struct pod *p, const struct sandbox *s, const char *note)
 {
+	struct network *net = p->node->parts.network;
+	auto_err err = {0};
+
 	pod_read_note(p, note);
 	if (pod_host_network(p))
 		return true;
-	if (p->ip.s_addr != INADDR_ANY && network_address_claim(p->node->parts.network, p->ip) >= 0)
+	if (p->ip.s_addr == INADDR_ANY || network_address_claim(net, p->ip) < 0) {
+		p->ip.s_addr = INADDR_ANY;
+		return false;
+	}
+	if (network_attach(net, p->uid, sandbox_netns_fd(s), p->ip, &err) == 0)
 		return true;
-	p->ip.s_addr = INADDR_ANY;
+	log_warn("pod %s/%s: %s", p->ns, p->name, err_message(&err));
+	pod_release_address(p);
 	return false;
 }
 
@@ -58,7 +67,7 @@ static void on_sandbox(void *arg, struct sandbox *s, const char *id, const char 
 	struct node *n = arg;
 	struct pod *p = map_get(&n->by_uid, id);
 
-	if (!p || p->sandbox || !adopt_network(p, note)) {
+	if (!p || p->sandbox || !adopt_network(p, s, note)) {
 		log_info("sandbox %s belongs to no pod: it ends", id);
 		return;
 	}
@@ -83,16 +92,6 @@ static void restore_pod(struct pod *p)
 	}
 	for (size_t i = 0; i < p->n_ctrs; i++)
 		ctr_reset(p->ctrs[i]);
-}
-
-static void prune_network(struct node *n)
-{
-	auto_strv ids = {0};
-
-	list_foreach (&n->pods, p, struct pod, link)
-		if (p->sandbox)
-			strv_add(&ids, p->uid);
-	network_prune(n->parts.network, (const char *const *)ids.v, ids.n);
 }
 
 /* Directories of pods that no longer exist. */
@@ -135,7 +134,7 @@ static void on_all(void *arg)
 	list_foreach (&n->pods, p, struct pod, link)
 		if (!p->sandbox)
 			restore_pod(p);
-	prune_network(n);
+	network_prune(n->parts.network);
 	prune_dir(n, state, true);
 	prune_dir(n, run, false);
 	prune_logs(n);

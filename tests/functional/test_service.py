@@ -371,6 +371,8 @@ def test_kill_sandbox(c):
         c.wait_ready(NS, {"app": "web"}, 3)
         all_answer(c, f"http://{ip}/", pod_names(c))
     cut(load, 1)
+    wait("the pair of the one before to be gone", lambda: c.inside(["ip", "-o", "link"]).stdout.count(" veth")
+         == len(c.sandboxes()))
 
 
 def test_scale_to_zero_and_back(c):

@@ -149,6 +149,38 @@ static bool has_eth0(int netns)
 	return ioctl(fd, SIOCGIFINDEX, &r) == 0;
 }
 
+/* The number that a command prints. */
+static int left(const char *command)
+{
+	FILE *f = popen(command, "re");
+	int n = -1;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%d", &n), 1);
+	pclose(f);
+	return n;
+}
+
+static int count_ports(void)
+{
+	return left("ip -o link show master cortest0 | wc -l");
+}
+
+/* A pod's next sandbox gets a pair of its own while the one before still goes. */
+static void check_next_sandbox(struct network *n, struct in_addr a)
+{
+	int first = new_netns(), second = new_netns(), before = count_ports();
+
+	assert_int_equal(network_attach(n, "pod-2", first, a, NULL), 0);
+	assert_int_equal(network_attach(n, "pod-2", second, a, NULL), 0);
+	assert_int_equal(count_ports(), before + 2); /* nobody has waited for the removal */
+	assert_true(has_eth0(first));
+	assert_true(has_eth0(second));
+	network_detach(n, "pod-2");
+	close(first);
+	close(second);
+}
+
 static void real_netlink(void)
 {
 	struct loop *loop = loop_new();
@@ -157,24 +189,24 @@ static void real_netlink(void)
 	struct network *n = network_open(loop, &c, &err);
 	struct in_addr a, host[4];
 	int netns = new_netns();
-	const char *keep[] = {"pod-1"};
 
 	assert_non_null(n);
 	assert_int_equal(network_address_take(n, &a, &err), 0);
 	assert_int_equal(network_attach(n, "pod-1", netns, a, &err), 0);
 	assert_int_equal(network_attach(n, "pod-1", netns, a, &err), 0); /* idempotent */
+	assert_int_equal(count_ports(), 1);
 	check_reaches_service(netns);
 	network_close(n);
 
 	n = network_open(loop, &c, &err); /* a later daemon adopts what is there */
 	assert_non_null(n);
 	assert_int_equal(network_attach(n, "pod-1", netns, a, &err), 0);
-	network_prune(n, keep, 1);
+	assert_int_equal(count_ports(), 1);
+	network_prune(n);
 	check_reaches_service(netns);
 	check_mac_stays(n);
-	network_prune(n, NULL, 0);
+	check_next_sandbox(n, a);
 	assert_int_equal(network_host_addresses(n, host, 4), 0);
-	assert_int_equal(network_attach(n, "pod-1", netns, a, &err), 0);
 	network_detach(n, "pod-1");
 	assert_true(has_eth0(netns)); /* goes with its namespace, not here */
 	assert_int_equal(network_attach(n, "pod-1", netns, a, &err), 0);
@@ -182,7 +214,12 @@ static void real_netlink(void)
 	assert_true(has_eth0(netns)); /* it had come back */
 	n = network_open(loop, &c, &err);
 	assert_non_null(n);
-	network_detach(n, "pod-1");
+	assert_int_equal(network_attach(n, "pod-1", netns, a, &err), 0);
+	network_close(n); /* and never comes back for it */
+	n = network_open(loop, &c, &err);
+	assert_non_null(n);
+	assert_int_equal(count_ports(), 1);
+	network_prune(n);
 	network_teardown(n);
 	assert_false(has_eth0(netns));
 	close(netns);
@@ -206,18 +243,6 @@ static int new_world(void)
 	assert_int_equal(netlink_set_up(s, netlink_index(s, "eth0")), 0);
 	netlink_close(s);
 	return world;
-}
-
-/* The number that a command prints. */
-static int left(const char *command)
-{
-	FILE *f = popen(command, "re");
-	int n = -1;
-
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%d", &n), 1);
-	pclose(f);
-	return n;
 }
 
 /* What a pod sends out of the machine comes from the machine's address. */
