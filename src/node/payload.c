@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* payload: contents of configMap, secret, downwardAPI and projected volumes. */
 #include "payload.h"
+#include "spec.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -32,18 +33,17 @@ static bool good_path(const char *path)
 	return parts.n > 0;
 }
 
-/* data is taken. A later file of the same path replaces the earlier one. */
-static int add_file(struct payload *p, const char *path, char *data, size_t len, mode_t mode,
-		    struct err *err)
+/* The data is taken, the path copied. A later file of the same path replaces the earlier one. */
+static int add_file(struct payload *p, const struct payload_file *file, struct err *err)
 {
 	struct payload_file *f = NULL;
 
-	if (!good_path(path)) {
-		free(data);
-		return err_set(err, ERR_INVALID, "invalid path: %s", path);
+	if (!good_path(file->path)) {
+		free(file->data);
+		return err_set(err, ERR_INVALID, "invalid path: %s", file->path);
 	}
 	for (size_t i = 0; i < p->n && !f; i++)
-		if (streq(p->files[i].path, path))
+		if (streq(p->files[i].path, file->path))
 			f = &p->files[i];
 	if (f) {
 		free(f->path);
@@ -52,8 +52,17 @@ static int add_file(struct payload *p, const char *path, char *data, size_t len,
 		p->files = xrealloc(p->files, p->n + 1, sizeof(*p->files));
 		f = &p->files[p->n++];
 	}
-	*f = (struct payload_file){xstrdup(path), data, len, mode};
+	*f = *file;
+	f->path = xstrdup(file->path);
 	return 0;
+}
+
+static int add_data(struct payload *p, const char *path, char *data, size_t len, mode_t mode,
+		    struct err *err)
+{
+	struct payload_file f = {(char *)(uintptr_t)path, data, len, mode, (uid_t)-1};
+
+	return add_file(p, &f, err);
 }
 
 struct part {
@@ -61,7 +70,6 @@ struct part {
 	const struct payload_ctx *ctx;
 	const json_t *source; /* the volume source or projection */
 	mode_t mode;	      /* default mode */
-	bool private_token;
 };
 
 static mode_t item_mode(const struct part *x, const json_t *item)
@@ -81,7 +89,7 @@ static int add_keys(const struct part *x, const struct kind *k, const json_t *ob
 		char *data = config_value(k, obj, key, &len);
 		if (!data)
 			continue;
-		int ret = add_file(x->payload, key, data, len, x->mode, err);
+		int ret = add_data(x->payload, key, data, len, x->mode, err);
 		if (ret < 0)
 			return ret;
 	}
@@ -103,7 +111,7 @@ static int add_items(const struct part *x, const struct kind *k, const json_t *o
 		if (!data)
 			return err_set(err, ERR_NOT_FOUND, "references non-existent %s key: %s",
 				       k == &kind_secret ? "secret" : "config", key);
-		int ret = add_file(x->payload, json_str(item, "path", ""), data, len,
+		int ret = add_data(x->payload, json_str(item, "path", ""), data, len,
 				   item_mode(x, item), err);
 		if (ret < 0)
 			return ret;
@@ -158,7 +166,7 @@ static int add_downward(const struct part *x, struct err *err)
 				   : downward_resource(c->pod, NULL, c->self, resource, err);
 		if (!text)
 			return -EINVAL;
-		int ret = add_file(x->payload, json_str(item, "path", ""), text, strlen(text),
+		int ret = add_data(x->payload, json_str(item, "path", ""), text, strlen(text),
 				   item_mode(x, item), err);
 		if (ret < 0)
 			return ret;
@@ -166,16 +174,23 @@ static int add_downward(const struct part *x, struct err *err)
 	return 0;
 }
 
-/* Whoever reads the token acts as the pod: with a group of its own, others may not (kubelet). */
+/* Whoever reads the token acts as the pod: with a group or a user of its own, others may not, as
+ * with the kubelet. */
 static int add_token(const struct part *x, struct err *err)
 {
 	const struct payload_ctx *c = x->ctx;
 	const char *text = c->token(c->token_arg, x->source, err);
+	uid_t user = spec_common_user(c->pod);
+	bool own = user != (uid_t)-1 || spec_fs_group(c->pod) != (gid_t)-1;
+	struct payload_file f = {.path = (char *)(uintptr_t)json_str(x->source, "path", ""),
+				 .mode = own ? 0600 : x->mode,
+				 .uid = user};
 
 	if (!text)
 		return -EINVAL;
-	return add_file(x->payload, json_str(x->source, "path", ""), xstrdup(text), strlen(text),
-			x->private_token ? 0600 : x->mode, err);
+	f.data = xstrdup(text);
+	f.len = strlen(text);
+	return add_file(x->payload, &f, err);
 }
 
 static const struct source {
@@ -218,11 +233,8 @@ int payload_build(struct payload *p, const json_t *volume, const struct payload_
 		  struct err *err)
 {
 	const json_t *projected = json_object_get(volume, "projected");
-	struct part x = {.payload = p,
-			 .ctx = ctx,
-			 .source = projected,
-			 .mode = default_mode(projected),
-			 .private_token = json_at(ctx->pod, "spec.securityContext.fsGroup")};
+	struct part x = {
+		.payload = p, .ctx = ctx, .source = projected, .mode = default_mode(projected)};
 	size_t i;
 	json_t *v;
 	int ret;
@@ -277,7 +289,7 @@ void payload_digest(const struct payload *p, char out[static 65])
 
 	for (size_t i = 0; i < p->n; i++) {
 		const struct payload_file *f = &p->files[i];
-		strbuf_addf(&b, "%s\n%o %zu\n", f->path, (unsigned)f->mode, f->len);
+		strbuf_addf(&b, "%s\n%o %u %zu\n", f->path, (unsigned)f->mode, f->uid, f->len);
 		strbuf_add(&b, f->data, f->len);
 	}
 	sha256_hex(b.s ? b.s : "", b.len, out);
@@ -298,7 +310,7 @@ static int write_file(int dir, const struct payload_file *f, gid_t gid)
 			return -errno;
 		done += (size_t)n;
 	}
-	if (gid != (gid_t)-1 && fchown(fd, (uid_t)-1, gid) < 0)
+	if ((gid != (gid_t)-1 || f->uid != (uid_t)-1) && fchown(fd, f->uid, gid) < 0)
 		return -errno;
 	return fchmod(fd, mode) < 0 ? -errno : 0;
 }

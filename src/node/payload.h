@@ -13,6 +13,7 @@ struct payload_file {
 	char *data;
 	size_t len;
 	mode_t mode;
+	uid_t uid; /* owner, or (uid_t)-1: ours */
 };
 /* Zero-initialise. */
 struct payload {

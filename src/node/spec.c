@@ -233,6 +233,25 @@ static const json_t *security_at(const json_t *pod, const json_t *container, con
 	return v ? v : json_object_get(json_at(pod, "spec.securityContext"), field);
 }
 
+uid_t spec_common_user(const json_t *pod)
+{
+	static const char *const lists[] = {"initContainers", "containers", "ephemeralContainers"};
+	json_int_t common = -1;
+	size_t i;
+	json_t *c;
+
+	for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
+		json_array_foreach(json_object_get(json_object_get(pod, "spec"), lists[l]), i, c)
+		{
+			const json_t *user = security_at(pod, c, "runAsUser");
+
+			if (!user || (common != -1 && json_integer_value(user) != common))
+				return (uid_t)-1;
+			common = json_integer_value(user);
+		}
+	return (uid_t)common;
+}
+
 static int set_user(struct spec *s, const json_t *pod, const json_t *container,
 		    const struct image *image, struct err *err)
 {

@@ -44,6 +44,8 @@ struct resource_limits spec_pod_limits(const json_t *pod);
 int spec_oom_score(const json_t *pod, const json_t *container, int64_t node_memory);
 /* spec.securityContext.fsGroup, or (gid_t)-1. */
 gid_t spec_fs_group(const json_t *pod);
+/* The runAsUser that all containers of the pod have, or (uid_t)-1. */
+uid_t spec_common_user(const json_t *pod);
 /* "SIGTERM", "TERM" or "15" to a number; SIGTERM for others. */
 int spec_stop_signal(const char *text);
 

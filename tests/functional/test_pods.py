@@ -336,11 +336,17 @@ def test_security(c):
     c.apply(pod("admin", securityContext={"privileged": True}))
     c.apply(pod("caps", securityContext={"capabilities": {"add": ["NET_ADMIN"], "drop": ["CHOWN"]}}))
     c.apply(pod("root", securityContext={"runAsNonRoot": True}))
+    own = pod("own", securityContext={"runAsUser": 1001})
+    own["spec"]["initContainers"] = [{**own["spec"]["containers"][0], "name": "first", "command": ["/bin/true"]}]
+    c.apply(own)
     for name in ("user", "admin", "caps"):
         running(c, name)
     equal(sh(c, "user", "id -u; id -g; id -G").split(), ["1000", "3000", "3000", "2000", "4000"], "ids")
     true("Read-only" in c.coracle("exec", "user", "--", "touch", "/x", check=False).stderr, "read-only root")
     equal(sh(c, "user", "touch /d/x; stat -c %g /d/x"), "2000\n", "fsGroup")
+    token = "stat -Lc '%a %u %g' /var/run/secrets/kubernetes.io/serviceaccount/token"
+    for name, want in (("user", "640 1000 2000"), ("own", "600 1001 0"), ("admin", "644 0 0")):
+        equal(sh(c, name, token).strip(), want, f"whose token it is in {name}")
     proc = dict(line.split(":\t") for line in sh(c, "user", "cat /proc/1/status").splitlines() if ":\t" in line)
     equal((proc["CapEff"], proc["CapBnd"], proc["NoNewPrivs"], proc["Seccomp"]), ("0" * 16, "0" * 16, "1", "2"), "status")
     full = int(sh(c, "admin", "grep CapEff /proc/1/status").split()[1], 16)
@@ -349,7 +355,7 @@ def test_security(c):
     true(caps & 1 << 12 and not caps & 1, "added NET_ADMIN, dropped CHOWN")
     shown(c, "root", "CreateContainerConfigError")
     event(c, "root", "container has runAsNonRoot and image will run as root")
-    remove(c, "user", "admin", "caps", "root")
+    remove(c, "user", "admin", "caps", "root", "own")
 
 
 # ---- the end ---------------------------------------------------------------------------------------
