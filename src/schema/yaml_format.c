@@ -110,10 +110,15 @@ static bool is_base60(const char *s)
 	return colon && !*s;
 }
 
+/* What is longer than this and not a string is a number. */
+#define WORD_MAX 256
+
 /* Would s, written plain, be read back as the same string by everyone? */
-static bool plain_is_string(const char *s)
+static bool plain_is_string(const char *s, size_t len)
 {
-	json_auto_t *v = yaml_resolve_plain(s, strlen(s));
+	if (len > WORD_MAX)
+		return strspn(s, "+-.:_0123456789abcdefABCDEFxXoO") < len;
+	json_auto_t *v = yaml_resolve_plain(s, len);
 
 	return json_is_string(v) && !streq(s, "<<") && !is_timestamp(s) && !is_base60(s);
 }
@@ -122,6 +127,7 @@ static bool plain_is_string(const char *s)
 
 static bool emit(yaml_emitter_t *em, yaml_event_t *e)
 {
+	breath_take();
 	return yaml_emitter_emit(em, e);
 }
 
@@ -132,6 +138,7 @@ static bool emit_scalar(yaml_emitter_t *em, const char *s, size_t len, bool plai
 {
 	yaml_event_t e;
 
+	breath_take();
 	return yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)s, (int)len, plain,
 					    true, style) &&
 	       emit(em, &e);
@@ -139,7 +146,7 @@ static bool emit_scalar(yaml_emitter_t *em, const char *s, size_t len, bool plai
 
 static bool emit_string(yaml_emitter_t *em, const char *s, size_t len)
 {
-	bool plain = plain_is_string(s);
+	bool plain = plain_is_string(s, len);
 	yaml_scalar_style_t style = memchr(s, '\n', len) ? YAML_LITERAL_SCALAR_STYLE
 				    : plain		 ? YAML_PLAIN_SCALAR_STYLE
 							 : YAML_DOUBLE_QUOTED_SCALAR_STYLE;

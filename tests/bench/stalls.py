@@ -292,6 +292,8 @@ def one(o, cluster, api, ping, form, what):
     if ended or not done:
         raise RuntimeError(f"{form}, {what}: the load has ended early, or did nothing ({done})")
     path, obj, _ = OBJECTS[form]
+    # What the killed client had begun goes on.
+    bench.until(lambda: len(api.call("GET", "/coracle/v1/show/requests")) == 1)
     try:
         api.call("DELETE", name_of(path, obj))
     except RuntimeError:
