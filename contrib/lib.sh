@@ -25,6 +25,22 @@ install_packages() {
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
 
+# fetch_package NAME DIR: the files of a package into DIR, beside what is installed.
+fetch_package() {
+	[ -d "$2/usr" ] && return 0
+	rm -rf "$2.tmp"
+	mkdir -p "$2.tmp"
+	say "fetching $1"
+	(
+		cd "$2.tmp"
+		# apt's unprivileged user cannot write here
+		apt-get download -qq -o APT::Sandbox::User=root "$1" ||
+			{ apt-get update -qq && apt-get download -qq -o APT::Sandbox::User=root "$1"; }
+		dpkg-deb -x ./*.deb . && rm ./*.deb
+	) >/dev/null || die "cannot fetch the package $1"
+	mv "$2.tmp" "$2"
+}
+
 # build_tree DIR [configure options]: out of the source tree, only what changed.
 build_tree() {
 	dir=$1; shift

@@ -9,7 +9,13 @@ need_root
 install_packages build run test
 command -v kubectl >/dev/null || install_packages kubectl
 command -v npm >/dev/null || install_packages node
-export PATH="$PATH:/usr/sbin:/sbin"
+# Debian's kubectl is an old one (1.20 in Debian 12): the tests find it by this name.
+fetch_package kubernetes-client "$top/build/kubernetes-client"
+old=$(cd "$top/build/kubernetes-client/usr/bin" && ./kubectl version --client -o json | jq -r .clientVersion.gitVersion)
+old=${old#v}
+mkdir -p "$top/build/bin"
+ln -sf "$top/build/kubernetes-client/usr/bin/kubectl" "$top/build/bin/kubectl.${old%.*}"
+export PATH="$PATH:$top/build/bin:/usr/sbin:/sbin"
 
 passed=0 failed=0
 count() { passed=$((passed + $1)); failed=$((failed + $2)); }

@@ -2,9 +2,10 @@
 """The OpenAPI documents as clients read them. The protobuf form of v2 is decoded by the tables below,
 which were written from gnostic's OpenAPIv2.proto and not from ours, and must be the JSON form."""
 import http.client
-import re
 import socket
 import struct
+
+import yaml
 
 from lib import *
 
@@ -46,48 +47,8 @@ def one(data, number):
     return found[0]
 
 
-# -- YAML, as far as the document has it
-
-def scalar(text):
-    if text[:1] in "'\"":
-        return text[1:-1].replace("''", "'") if text[0] == "'" else json.loads(text)
-    if text in ("{}", "[]", "true", "false", "null") or re.fullmatch(r"-?\d+(\.\d+)?", text):
-        return json.loads(text)
-    return text
-
-
-def yaml(text):
-    def block(lines):
-        if lines[0].lstrip().startswith("- ") or lines[0] == "-":
-            items = []
-            for line in lines:
-                if line.startswith("-"):
-                    items.append([])
-                items[-1].append(line[2:])
-            return [block(item) for item in items]
-        m = re.match(r"([^\s:'\"]+):(?: (.*))?$", lines[0])
-        if not m:
-            return scalar("\n".join(lines))
-        got, key = {}, None
-        inner = {}
-        for line in lines:
-            if not line.startswith((" ", "- ")):
-                key, value = re.match(r"([^\s:]+):(?: (.*))?$", line).groups()
-                if value is not None:
-                    got[key] = scalar(value)
-                inner[key] = []
-            else:
-                inner[key].append(line)
-        for key, rest in inner.items():
-            if rest:
-                indent = len(rest[0]) - len(rest[0].lstrip()) if not rest[0].startswith("-") else 0
-                got[key] = block([line[indent:] for line in rest])
-        return got
-    return block([line for line in text.splitlines() if line])
-
-
 def any_value(data):
-    return yaml(one(data, 2).decode())
+    return yaml.safe_load(one(data, 2))
 
 
 # -- gnostic's messages
@@ -229,7 +190,7 @@ CRD = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinitio
                                                    "x-kubernetes-list-map-keys": ["name"],
                                                    "items": {"type": "object", "required": ["name"], "properties": {
                                                        "name": {"type": "string", "pattern": "^[a-z]+$"},
-                                                       "mode": {"type": "string", "enum": ["true", "a: b", "x"]}}}},
+                                                       "mode": {"type": "string", "enum": ["true", "a: b", "no", "1.0", "x\n"]}}}},
                                           "map": {"type": "object", "additionalProperties": {"type": "string"}},
                                           "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
                                           "port": {"x-kubernetes-int-or-string": True}}},
@@ -277,7 +238,7 @@ def test_protobuf_is_the_json(c):
     foo = got["definitions"]["com.example.docs.v1.Foo"]
     equal(foo["x-kubernetes-group-version-kind"], [{"group": "docs.example.com", "kind": "Foo", "version": "v1"}])
     equal(foo["properties"]["spec"]["properties"]["bars"]["items"]["properties"]["mode"]["enum"],
-          ["true", "a: b", "x"])
+          ["true", "a: b", "no", "1.0", "x\n"])
     equal(got["definitions"]["com.example.docs.v1.FooList"]["required"], ["items"])
 
 

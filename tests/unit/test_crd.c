@@ -535,6 +535,63 @@ static void describes_itself(void **state UNUSED)
 	assert_null(json_at(schema, "properties.spec.properties.p.anyOf"));
 }
 
+/* A path of keys and indexes that may have dots nowhere; NULL: not there. */
+static json_t *value_at(json_t *v, const char *path)
+{
+	auto_strv parts = {0};
+
+	strv_split(&parts, path, '.');
+	for (size_t i = 0; i < parts.n; i++)
+		v = json_is_array(v) ? json_array_get(v, (size_t)atoi(parts.v[i]))
+				     : json_object_get(v, parts.v[i]);
+	return v;
+}
+
+/* What kubectl's validation by Swagger 2.0 would refuse wrongly is not said there. */
+static void simplifies_for_swagger(void **state UNUSED)
+{
+	static const struct {
+		const char *path, *want; /* NULL: not there */
+	} table[] = {
+		{"properties.open.type", NULL},
+		{"properties.open.properties", NULL},
+		{"properties.open.description", "any"},
+		{"properties.null.type", NULL},
+		{"properties.null.properties", NULL},
+		{"properties.bare.type", NULL},
+		{"properties.inner.required.0", "kind"},
+		{"properties.inner.properties.metadata.$ref",
+		 "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"},
+		{"properties.free.properties", NULL},
+		{"properties.plain.default", NULL},
+		{"properties.plain.pattern", "^a"},
+		{"required.0", "plain"},
+		{"required.1", NULL},
+	};
+	json_auto_t *doc = NULL;
+	json_t *spec;
+
+	define("{'type':'object','required':['null','plain'],'properties':{"
+	       "'open':{'type':'object','description':'any','properties':{'a':{'type':'string'}},"
+	       "'x-kubernetes-preserve-unknown-fields':true},"
+	       "'null':{'type':'object','nullable':true,'properties':{'a':{'type':'string'}}},"
+	       "'bare':{'type':'array','x-kubernetes-preserve-unknown-fields':true,"
+	       "'items':{'type':'string'}},"
+	       "'inner':{'type':'object','x-kubernetes-embedded-resource':true},"
+	       "'free':{'type':'object','x-kubernetes-embedded-resource':true,"
+	       "'x-kubernetes-preserve-unknown-fields':true},"
+	       "'plain':{'type':'string','pattern':'^a','default':'ab'}}}");
+	doc = document_of(openapi_v2(false));
+	spec = json_object_get(json_object_get(doc, "definitions"), "com.example.v1.Foo");
+	spec = json_at(spec, "properties.spec");
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		json_t *v = value_at(spec, table[i].path);
+
+		if (!table[i].want ? v != NULL : !str_eq(json_string_value(v), table[i].want))
+			fail_msg("%s", table[i].path);
+	}
+}
+
 /* ---- a store ----------------------------------------------------------------------------- */
 
 static void put(struct fixture *f, const struct kind *k, json_t *obj)
@@ -770,6 +827,7 @@ int main(void)
 		cmocka_unit_test_teardown(checks_formats, forget),
 		cmocka_unit_test_teardown(follows_paths, forget),
 		cmocka_unit_test_teardown(describes_itself, forget),
+		cmocka_unit_test_teardown(simplifies_for_swagger, forget),
 		cmocka_unit_test_teardown(store_keeps_objects_of_custom_kinds, forget),
 		cmocka_unit_test_teardown(watches_end_with_their_kind, forget),
 		cmocka_unit_test_teardown(damage_stops_nothing, forget),

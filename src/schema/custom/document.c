@@ -50,23 +50,76 @@ static void drop(json_t *s, const char *const *keys, size_t n)
 		json_object_del(s, keys[i]);
 }
 
-/* Takes out what Swagger 2.0 (or kubectl's use of it) has no words for. */
+static void require(json_t *s, const char *name)
+{
+	json_t *list = json_object_get(s, "required"), *v;
+	size_t i;
+
+	if (!json_is_array(list)) {
+		list = json_array();
+		json_object_set_new(s, "required", list);
+	}
+	json_array_foreach(list, i, v) if (streq(json_string_value(v) ? json_string_value(v) : "",
+						 name)) return;
+	json_array_append_new(list, json_string(name));
+}
+
+static void require_no_more(json_t *s, const char *name)
+{
+	json_t *list = json_object_get(s, "required");
+
+	for (size_t i = json_array_size(list); i-- > 0;) {
+		const char *text = json_string_value(json_array_get(list, i));
+
+		if (text && streq(text, name))
+			json_array_remove(list, i);
+	}
+	if (json_is_array(list) && json_array_size(list) == 0)
+		json_object_del(s, "required");
+}
+
+/* kubectl would refuse a null where something is required. */
+static void allow_nulls(json_t *s)
+{
+	const char *key;
+	json_t *child;
+
+	json_object_foreach(json_object_get(s, "properties"), key,
+			    child) if (is_true(child, "nullable")) require_no_more(s, key);
+	if (is_true(json_object_get(s, "additionalProperties"), "nullable"))
+		json_object_del(s, "required");
+}
+
+/* Takes out what Swagger 2.0 (or kubectl's use of it) has no words for. Values without a type may
+ * be anything, but only when nothing is said of what is inside. */
 static void simplify(json_t *s)
 {
 	static const char *const logic[] = {"allOf", "anyOf", "oneOf", "not", "default"};
-	static const char *const inner[] = {"items", "properties", "additionalProperties"};
+	static const char *const inner[] = {"items", "properties"};
+	bool open = is_true(s, "x-kubernetes-preserve-unknown-fields");
+	bool nullable = is_true(s, "nullable");
+	const char *type;
 
 	drop(s, logic, ARRAY_SIZE(logic));
-	if (is_true(s, "nullable")) {
+	allow_nulls(s);
+	if (nullable || open)
 		drop(s, inner, ARRAY_SIZE(inner));
-		json_object_del(s, "type");
-		json_object_del(s, "required");
-	}
 	json_object_del(s, "nullable");
-	if (is_true(s, "x-kubernetes-preserve-unknown-fields"))
-		drop(s, inner, ARRAY_SIZE(inner));
-	if (is_true(s, "x-kubernetes-int-or-string"))
+	type = json_str(s, "type", "");
+	if (nullable || (streq(type, "object") && open) ||
+	    (streq(type, "array") && !json_object_get(s, "items")) ||
+	    is_true(s, "x-kubernetes-int-or-string"))
 		json_object_del(s, "type");
+}
+
+/* An object in an object: it has its own kind. In v2 an open one stays free of properties. */
+static void complete_embedded(json_t *s, bool v3)
+{
+	if (!v3 && is_true(s, "x-kubernetes-preserve-unknown-fields"))
+		return;
+	add_meta(s, v3);
+	require(s, "kind");
+	require(s, "apiVersion");
 }
 
 static void adapt(json_t *s, bool v3, int depth)
@@ -82,8 +135,8 @@ static void adapt(json_t *s, bool v3, int depth)
 		adapt(child, v3, depth + 1);
 	adapt(json_object_get(s, "items"), v3, depth + 1);
 	adapt(json_object_get(s, "additionalProperties"), v3, depth + 1);
-	if (is_true(s, "x-kubernetes-embedded-resource") && json_object_get(s, "properties"))
-		add_meta(s, v3);
+	if (is_true(s, "x-kubernetes-embedded-resource"))
+		complete_embedded(s, v3);
 }
 
 /* ---- OpenAPI v3 as text ------------------------------------------------------------------- */
