@@ -43,21 +43,53 @@ void csr_take_approval(json_t *obj, const json_t *was, const json_t *given)
 	stamp(obj, was);
 }
 
-void csr_keep_decision(json_t *obj, const json_t *was)
+/* The next condition of the type at or behind index i; the length when there is none. */
+static size_t find_from(const json_t *list, size_t i, const char *type)
+{
+	while (i < json_array_size(list) &&
+	       !streq(json_str(json_array_get(list, i), "type", ""), type))
+		i++;
+	return i;
+}
+
+static size_t count_of(const json_t *list, const char *type)
+{
+	size_t n = 0;
+
+	for (size_t i = find_from(list, 0, type); i < json_array_size(list);
+	     i = find_from(list, i + 1, type))
+		n++;
+	return n;
+}
+
+/* Each decision is what it was, where the writer put it. */
+static void restore(json_t *list, const json_t *before, const char *type)
+{
+	size_t from = find_from(before, 0, type);
+
+	for (size_t i = find_from(list, 0, type); i < json_array_size(list);
+	     i = find_from(list, i + 1, type)) {
+		json_array_set_new(list, i, json_deep_copy(json_array_get(before, from)));
+		from = find_from(before, from + 1, type);
+	}
+}
+
+int csr_keep_decision(json_t *obj, const struct object *old, struct err *err)
 {
 	static const char *const decisions[] = {"Approved", "Denied"};
-	json_t *list = conditions(obj), *c;
-	size_t i;
+	const json_t *before = conditions(object_json(old));
+	json_t *list = conditions(obj);
 
 	for (size_t d = 0; d < ARRAY_SIZE(decisions); d++) {
-		json_t *before = json_find(conditions(was), "type", decisions[d]);
+		size_t had = count_of(before, decisions[d]), has = count_of(list, decisions[d]);
 
-		json_array_foreach(list, i, c) if (streq(json_str(c, "type", ""), decisions[d]))
-			json_array_remove(list, i--);
-		if (before) {
-			list = json_arr(obj, "status.conditions");
-			json_array_append_new(list, json_deep_copy(before));
-		}
+		if (has > had)
+			return fail_field_forbidden(
+				err, old->kind, old->name, "status.conditions",
+				"updates may not add a condition of type \"%s\"", decisions[d]);
+		if (has == had) /* one that was taken away is refused with the object */
+			restore(list, before, decisions[d]);
 	}
-	stamp(obj, was);
+	stamp(obj, object_json(old));
+	return 0;
 }

@@ -54,6 +54,15 @@ int fail_forbidden(struct err *err, const struct kind *k, const char *name, cons
 		       name, text);
 }
 
+static int fail_field(struct err *err, const struct kind *k, const char *name, const char *reason,
+		      const char *field, const char *text)
+{
+	err_about(err, k->kind, k->group, name);
+	err_cause_add(err, reason, field, "%s", text);
+	return err_set(err, ERR_INVALID, "%s%s%s \"%s\" is invalid: %s: %s", k->kind,
+		       *k->group ? "." : "", k->group, name, field, text);
+}
+
 int fail_invalid(struct err *err, const struct kind *k, const char *name, const char *field,
 		 const char *fmt, ...)
 {
@@ -63,8 +72,18 @@ int fail_invalid(struct err *err, const struct kind *k, const char *name, const 
 	va_start(ap, fmt);
 	text = xvasprintf(fmt, ap);
 	va_end(ap);
-	err_about(err, k->kind, k->group, name);
-	err_cause_add(err, "FieldValueInvalid", field, "%s", text);
-	return err_set(err, ERR_INVALID, "%s%s%s \"%s\" is invalid: %s: %s", k->kind,
-		       *k->group ? "." : "", k->group, name, field, text);
+	return fail_field(err, k, name, "FieldValueInvalid", field, text);
+}
+
+int fail_field_forbidden(struct err *err, const struct kind *k, const char *name, const char *field,
+			 const char *fmt, ...)
+{
+	auto_free char *text = NULL, *full = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	text = xvasprintf(fmt, ap);
+	va_end(ap);
+	full = xasprintf("Forbidden: %s", text);
+	return fail_field(err, k, name, "FieldValueForbidden", field, full);
 }

@@ -68,6 +68,9 @@ int fail_forbidden(struct err *err, const struct kind *k, const char *name, cons
 /* `Service "x" is invalid: <field>: <text>` with one cause FieldValueInvalid. */
 int fail_invalid(struct err *err, const struct kind *k, const char *name, const char *field,
 		 const char *fmt, ...) PRINTF_LIKE(5, 6);
+/* `Service "x" is invalid: <field>: Forbidden: <text>`, the cause FieldValueForbidden. */
+int fail_field_forbidden(struct err *err, const struct kind *k, const char *name, const char *field,
+			 const char *fmt, ...) PRINTF_LIKE(5, 6);
 
 /* ---- parts of the verbs ----------------------------------------------------------------- */
 
@@ -175,8 +178,8 @@ void lease_done(struct registry *r);
 
 /* obj: a copy of was, to get what /approval may change. */
 void csr_take_approval(json_t *obj, const json_t *was, const json_t *given);
-/* obj: with the status that was given; the decision stays as it was. */
-void csr_keep_decision(json_t *obj, const json_t *was);
+/* obj: with the status that was given; the decision stays as it was, none is added. */
+int csr_keep_decision(json_t *obj, const struct object *old, struct err *err) MUST_CHECK;
 
 /* ---- service.c -------------------------------------------------------------------------- */
 

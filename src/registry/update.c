@@ -127,8 +127,7 @@ static int take_main(json_t *obj, const struct object *old, const json_t *given 
 	return 0;
 }
 
-static int take_status(json_t *obj, const struct object *old, const json_t *given,
-		       struct err *err UNUSED)
+static int take_status(json_t *obj, const struct object *old, const json_t *given, struct err *err)
 {
 	take_member(obj, given, "status");
 	if (old->kind->custom)
@@ -139,7 +138,7 @@ static int take_status(json_t *obj, const struct object *old, const json_t *give
 		take_member(json_object_get(obj, "metadata"), json_object_get(given, "metadata"),
 			    "labels");
 	if (old->kind == &kind_certificatesigningrequest)
-		csr_keep_decision(obj, object_json(old));
+		return csr_keep_decision(obj, old, err);
 	return 0;
 }
 

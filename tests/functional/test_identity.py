@@ -362,5 +362,13 @@ def test_certificates(c):
     k("create", "clusterrolebinding", "approver", "--clusterrole=approver", "--user=jo")
     contains(refused(c, "certificate", "approve", "elsewhere", "--as=jo"),
              'user not permitted to approve requests with signerName "example.com/other"')
+    contains(refused(c, "patch", "csr", "elsewhere", "--subresource=status", "--type=merge", "-p", json.dumps(
+        {"status": {"conditions": [{"type": "Approved", "status": "True", "reason": "x"}]}})),
+             'updates may not add a condition of type "Approved"')
     k("certificate", "approve", "elsewhere")
+    k("patch", "csr", "elsewhere", "--subresource=status", "--type=json", "-p", json.dumps(
+        [{"op": "replace", "path": "/status/conditions/0/reason", "value": "Changed"},
+         {"op": "add", "path": "/status/conditions/-", "value": {"type": "Noted", "status": "True", "reason": "x"}}]))
+    equal([(x["type"], x["reason"]) for x in c.get("csr", "elsewhere")["status"]["conditions"]],
+          [("Approved", "KubectlApprove"), ("Noted", "x")], "conditions in order, the decision as it was")
     true("certificate" not in c.get("csr", "elsewhere")["status"], "other signers are left to others")
