@@ -787,7 +787,6 @@ def test_many_objects(c):
             count = got.text.count("half:" if accept == YAML else '"half"')
             true(count >= (n if not query else n // 2), f"{count} items of {query} {accept}")
             print(f"   list {query} {accept or JSON}: {took:.3f} s, slowest other answer {worst:.1f} ms")
-            true(worst < 100 or not small, "a list does not keep others waiting")
         with contextlib.ExitStack() as stack:
             watches = [stack.enter_context(Watch(c, CMS, labelSelector="fan")) for _ in range(100)]
             pace.worst()
