@@ -158,34 +158,3 @@ void handle_version(struct call *c)
 	call_reply_json(c, 200, v);
 }
 
-/* ---- health ------------------------------------------------------------------------------ */
-
-/* /healthz and /livez ask whether the loop turns, which an answer shows; /readyz asks the parts. */
-void handle_health(struct call *c)
-{
-	const char *name = http_path(c->req) + 1;
-	bool ready = str_starts(name, "readyz"), good = true;
-	auto_free char *verbose = http_param(c->req, "verbose");
-	const char *trouble = store_trouble(c->api->store);
-	auto_strbuf b = {0};
-
-	strbuf_addf(&b, "[+]ping ok\n");
-	if (ready && trouble) {
-		good = false;
-		strbuf_addf(&b, "[-]storage failed: %s\n", trouble);
-	}
-	for (size_t i = 0; ready && i < c->api->n_ready; i++) {
-		const struct condition *k = &c->api->ready[i];
-
-		good = good && !k->why;
-		strbuf_addf(&b, k->why ? "[-]%s failed: %s\n" : "[+]%s ok%s\n", k->name,
-			    k->why ? k->why : "");
-	}
-	size_t len = strcspn(name, "/");
-
-	strbuf_addf(&b, "%.*s check %s\n", (int)len, name, good ? "passed" : "failed");
-	if (!good)
-		call_reply_text(c, 500, b.s);
-	else
-		call_reply_text(c, 200, verbose ? b.s : "ok");
-}

@@ -9,8 +9,11 @@ static const struct route routes[] = {
 	/* method, path, verb, asked by, verb of the kind, handler, streaming */
 	{"GET", "/", "get", PATH, 0, handle_root, false},
 	{"GET", "/healthz", "get", PATH, 0, handle_health, false},
+	{"GET", "/healthz/**", "get", PATH, 0, handle_health, false},
 	{"GET", "/livez", "get", PATH, 0, handle_health, false},
+	{"GET", "/livez/**", "get", PATH, 0, handle_health, false},
 	{"GET", "/readyz", "get", PATH, 0, handle_health, false},
+	{"GET", "/readyz/**", "get", PATH, 0, handle_health, false},
 	{"GET", "/version", "get", PATH, 0, handle_version, false},
 	{"GET", "/metrics", "get", PATH, 0, handle_metrics, false},
 

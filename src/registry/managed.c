@@ -70,13 +70,15 @@ static json_t *entries_of(const json_t *obj)
 	return list;
 }
 
-/* [{}] is how a client asks to forget all; [] is what one sends that does not know the field. */
+/* [{}] and [] are how a client asks to forget all; who does not know the field sends none. */
 static bool is_reset(const json_t *obj)
 {
 	const json_t *list = json_at(obj, "metadata.managedFields");
 
-	return json_array_size(list) == 1 && json_is_object(json_array_get(list, 0)) &&
-	       json_object_size(json_array_get(list, 0)) == 0;
+	return json_is_array(list) &&
+	       (json_array_size(list) == 0 ||
+		(json_array_size(list) == 1 && json_is_object(json_array_get(list, 0)) &&
+		 json_object_size(json_array_get(list, 0)) == 0));
 }
 
 json_t *managed_start(const json_t *old, const json_t *obj)
@@ -229,7 +231,8 @@ static void add_own(const struct kind *k, json_t *entries, const char *manager,
 void managed_note(const struct kind *k, const json_t *old, json_t *obj, const char *subresource,
 		  const char *manager)
 {
-	json_auto_t *entries = managed_start(old, obj), *left = NULL;
+	/* Only the object itself takes other entries from a client. */
+	json_auto_t *entries = managed_start(old, subresource && old ? old : obj), *left = NULL;
 	json_auto_t *nothing = json_object(), *all = NULL, *all_gone = NULL;
 	json_auto_t *set = NULL, *gone = NULL;
 

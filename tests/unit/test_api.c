@@ -485,6 +485,27 @@ static void make_pod(struct fixture *f)
 
 /* ---- tests ------------------------------------------------------------------------------- */
 
+static void test_health(struct fixture *f)
+{
+	expect(f, 200, ask(f, "GET", "/healthz?verbose", NULL));
+	assert_string_equal(f->text.s, "[+]ping ok\n[+]log ok\n[+]etcd ok\nhealthz check passed\n");
+	expect(f, 200, ask(f, "GET", "/livez/ping", NULL));
+	assert_string_equal(f->text.s, "ok");
+	expect(f, 404, ask(f, "GET", "/livez/none", NULL));
+	api_set_ready(f->api, "node", "no runtime");
+	expect(f, 500, ask(f, "GET", "/readyz?exclude=etcd&exclude=none", NULL));
+	assert_string_equal(f->text.s,
+			    "[+]ping ok\n[+]log ok\n[+]etcd excluded: ok\n"
+			    "[-]node failed: reason withheld\nwarn: some health checks cannot be "
+			    "excluded: no matches for \"none\"\nreadyz check failed\n");
+	expect(f, 500, ask(f, "GET", "/readyz/node", NULL));
+	assert_string_equal(f->text.s, "internal server error: no runtime\n");
+	expect(f, 200, ask(f, "GET", "/readyz?exclude=node", NULL));
+	expect(f, 200, ask(f, "GET", "/healthz", NULL));
+	api_set_ready(f->api, "node", NULL);
+	expect(f, 200, ask(f, "GET", "/readyz/", NULL));
+}
+
 static void test_meta(void **state)
 {
 	struct fixture *f = *state;
@@ -523,11 +544,7 @@ static void test_meta(void **state)
 			    "the server could not find the requested resource");
 	expect(f, 405, ask(f, "POST", "/version", "{}"));
 	expect(f, 405, ask(f, "PUT", CMS, "{}"));
-	api_set_ready(f->api, "node", "no runtime");
-	expect(f, 500, ask(f, "GET", "/readyz", NULL));
-	expect(f, 200, ask(f, "GET", "/healthz", NULL));
-	api_set_ready(f->api, "node", NULL);
-	expect(f, 200, ask(f, "GET", "/readyz", NULL));
+	test_health(f);
 	expect(f, 202, ask(f, "POST", "/coracle/v1/node/stop?pods=true", NULL));
 	assert_true(f->stopped);
 }
