@@ -229,7 +229,8 @@ struct ws *ws_new(struct loop *loop, struct stream *s, const struct ws_ops *ops,
 /* One message, made of the n parts. */
 void ws_send(struct ws *w, bool text, const struct iovec *parts, size_t n);
 size_t ws_backlog(const struct ws *w);
-void ws_pause(struct ws *w, bool pause); /* reading, pings included */
+/* Reading, pings included: a paused socket sends pongs without being asked. */
+void ws_pause(struct ws *w, bool pause);
 /* Sends Close; what the peer still sends is thrown away, on_close comes when it has closed too. */
 void ws_finish(struct ws *w, enum ws_code code, const char *reason);
 /* Sends Close unless that was done, closes once the output is sent; no callback comes. */

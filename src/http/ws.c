@@ -3,11 +3,16 @@
  * WebSocket framing, server side (RFC 6455 sections 5 to 7). Payload is unmasked and given out as
  * it comes; only control frames, which are short, are collected. Back-pressure is that of the
  * connection: we stop reading while paused or while our own output is not taken.
+ *
+ * The pings of a client that we do not read are somewhere behind what it sends; it would give us up
+ * (kubectl after a minute). So while paused we send pongs that nobody asked for, as section 5.5.3
+ * allows: whoever counts them knows that we are there.
  */
 #include "internal.h"
 
 #define CONTROL_MAX 125
 #define PIECE 16384
+#define PONG_US (5 * USEC_PER_SEC) /* kubectl's own period */
 /* Output at which we stop reading: pongs for a peer that does not read cannot pile up. */
 #define OUTPUT_MAX (1024u * 1024)
 
@@ -32,6 +37,7 @@ struct ws {
 	struct ws_ops ops;
 	void *arg;
 	struct work more;
+	struct timer *pong; /* of paused sockets */
 	bool paused, closed;
 	bool finished; /* Close was sent */
 	/* The data frame being read. */
@@ -101,6 +107,7 @@ static void socket_retire(struct ws *w, const char *why)
 {
 	w->closed = true;
 	work_cancel(&w->more);
+	timer_free(w->pong);
 	stream_close(w->stream, true, why);
 	loop_free_later(w->loop, free, w);
 }
@@ -382,13 +389,30 @@ size_t ws_backlog(const struct ws *w)
 	return w->closed ? 0 : stream_out_len(w->stream);
 }
 
+static void on_pong(void *arg)
+{
+	struct ws *w = arg;
+
+	if (w->finished)
+		return;
+	if (stream_out_len(w->stream) < OUTPUT_MAX)
+		send_frame(w, OP_PONG, NULL, 0);
+	timer_arm(w->pong, PONG_US);
+}
+
 void ws_pause(struct ws *w, bool pause)
 {
 	if (w->closed || w->paused == pause)
 		return;
 	w->paused = pause;
-	if (!pause)
+	if (!w->pong)
+		w->pong = timer_new(w->loop, on_pong, w);
+	if (pause) {
+		timer_arm(w->pong, PONG_US);
+	} else {
+		timer_disarm(w->pong);
 		work_queue(w->loop, &w->more);
+	}
 }
 
 void ws_finish(struct ws *w, enum ws_code code, const char *reason)

@@ -334,13 +334,11 @@ static bool left_out(const struct field *f, const json_t *v)
 {
 	if (json_is_null(v))
 		return true;
-	if (f->flags & FIELD_ALWAYS)
+	if (f->flags & (FIELD_ALWAYS | FIELD_POINTER))
 		return false;
 	if (f->list != LIST_NONE)
 		return (json_is_array(v) && json_array_size(v) == 0) ||
 		       (json_is_object(v) && json_object_size(v) == 0);
-	if (f->flags & FIELD_POINTER)
-		return false;
 	switch (json_typeof(v)) {
 	case JSON_STRING:
 		return json_string_length(v) == 0;

@@ -78,6 +78,21 @@ def test_exec_stdin_ends(c):
         equal(got.stdout, "done\n", version)
 
 
+def test_exec_stdin_not_read(c):
+    """A client whose input nobody takes gets pongs although its pings are not read."""
+    query = "stdin=1&stdout=1&stderr=1"
+    with exec_socket(c, ["v5.channel.k8s.io"], "sleep", "60", query=query, timeout=20) as s:
+        s.s.setblocking(False)
+        data, sent = b"\0" + bytes(65535), 0
+        with contextlib.suppress(BlockingIOError):
+            while sent < 64 << 20:
+                head = b"\x82\xff" + len(data).to_bytes(8, "big") + bytes(4)
+                sent += s.s.send(head + data)
+        true(sent < 64 << 20, "the client is stopped")
+        s.s.settimeout(20)
+        wait("pongs", lambda: s.receive()[0] == wsclient.PONG)
+
+
 def test_exec_much_output(c):
     for version in each_kubectl(c):
         got = c.kubectl("exec", "shell", "--", "seq", "300000")
