@@ -106,6 +106,31 @@ static int command_help(const struct command *cmd)
 	return 0;
 }
 
+/* Is the command `WORD something`? */
+static bool in_group(const struct command *cmd, const char *word)
+{
+	size_t len = strlen(word);
+
+	return strncmp(cmd->name, word, len) == 0 && cmd->name[len] == ' ';
+}
+
+/* Of a word that is not a command by itself, like `image`; false: there is no such word. */
+static bool group_help(const char *word)
+{
+	auto_strbuf text = {0}, laid = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (in_group(&commands[i], word))
+			strbuf_addf(&text, "  %s\t%s\n", commands[i].name, commands[i].help);
+	if (!text.len)
+		return false;
+	tabwriter_format(text.s, 0, 2, &laid);
+	printf("Usage:\n  coracle %s COMMAND [options]\n\nCommands:\n%s\nUse \"coracle %s COMMAND "
+	       "--help\" for more about a command.\n",
+	       word, laid.s, word);
+	return true;
+}
+
 /* Finds the command that words begin with; *used: how many words that is. */
 static const struct command *find_command(const struct strv *words, size_t *used)
 {
@@ -129,12 +154,10 @@ static int unknown_command(const struct strv *words)
 	auto_strbuf subs = {0};
 	size_t len = strlen(words->v[0]);
 
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (strncmp(commands[i].name, words->v[0], len) == 0 &&
-		    commands[i].name[len] == ' ')
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (in_group(&commands[i], words->v[0]))
 			strbuf_addf(&subs, "%s%s", subs.len ? ", " : "",
 				    commands[i].name + len + 1);
-	}
 	if (subs.len)
 		return cli_error("expected one of: coracle %s %s", words->v[0], subs.s);
 	return cli_error("unknown command \"%s\" for \"coracle\"\nRun 'coracle --help' for usage.",
@@ -199,7 +222,7 @@ int cli_main(int argc, char **argv)
 	if (!words.n)
 		r = cmd_help(&c);
 	else if (!cmd)
-		r = unknown_command(&words);
+		r = c.o.help && group_help(words.v[0]) ? 0 : unknown_command(&words);
 	for (size_t i = used; cmd && i < words.n; i++)
 		strv_add(&c.args, words.v[i]);
 	if (cmd)

@@ -48,7 +48,8 @@ static json_t *dns_service(void)
 	labels = json_obj(obj, "metadata.labels");
 	json_object_set_new(labels, "k8s-app", json_string("kube-dns"));
 	json_object_set_new(labels, "kubernetes.io/cluster-service", json_string("true"));
-	json_object_set_new(labels, "kubernetes.io/name", json_string("Coracle"));
+	/* what `kubectl cluster-info` calls it, in every other cluster, too */
+	json_object_set_new(labels, "kubernetes.io/name", json_string("CoreDNS"));
 	json_array_append_new(ports, service_port("dns", "UDP", 53, 53));
 	json_array_append_new(ports, service_port("dns-tcp", "TCP", 53, 53));
 	return obj;

@@ -596,6 +596,9 @@ static void test_get(void **state UNUSED)
 	expect("rollout", NULL, 1, "",
 	       "error: expected one of: coracle rollout status, history, undo, restart, pause, "
 	       "resume\n");
+	expect("image --help", NULL, 0, "~\n  image pull  pull an image", "");
+	expect("image pull -h", NULL, 0, "~coracle image pull REFERENCE [options]", "");
+	expect("frob --help", NULL, 1, "", "~unknown command");
 }
 
 static void test_scale_rollout(void **state UNUSED)
