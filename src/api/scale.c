@@ -330,34 +330,69 @@ static void created_done(void *arg, const struct err *err)
 		call_reply_json(c, 201, success_status(201));
 }
 
-static void bind_pod(struct call *c, const struct object *o, const json_t *body)
-{
-	const struct object *stored;
-	auto_err err = {0};
-	const char *node = json_str(body, "target.name", "");
-	const char *now = json_str(object_json(o), "spec.nodeName", "");
-
-	if (!*node || *now) {
-		call_reply_error(
-			c, *node ? ERR_CONFLICT : ERR_BAD_REQUEST,
-			*node ? "Operation cannot be fulfilled on pods/binding \"%s\": pod "
-				"is already assigned to a node"
-			      : "Binding of pod \"%s\" has no target.name",
-			o->name);
-		return;
-	}
-	json_auto_t *pod = object_dup(o);
-
-	json_put_str(pod, "spec.nodeName", node);
-	c->on_gone = scale_gone;
-	if (store_update(c->api->store, o->kind, pod, o->rev, STORE_DURABLE, created_done, c,
-			 &stored, &err) < 0)
-		call_reply_err(c, &err);
-}
-
 static json_t *binding_body(struct call *c, struct err *err)
 {
 	return call_body(c, message_find("io.k8s.api.core.v1.Binding"), "v1", "Binding", err);
+}
+
+/* Errors of a binding are not of its kind's form: upstream sums them up in one line. */
+static int check_binding(const json_t *body, struct err *err)
+{
+	const char *kind = json_str(body, "target.kind", "");
+	bool unknown = *kind && !streq(kind, "Node"),
+	     nameless = !*json_str(body, "target.name", "");
+	auto_strbuf b = {0};
+
+	if (unknown)
+		strbuf_addf(&b,
+			    "target.kind: Unsupported value: \"%s\": supported values: \"Node\", "
+			    "\"<empty>\"",
+			    kind);
+	if (nameless)
+		strbuf_addf(&b, "%starget.name: Required value", unknown ? ", " : "");
+	if (!b.len)
+		return 0;
+	return unknown && nameless ? err_set(err, ERR_UNKNOWN, "[%s]", b.s)
+				   : err_set(err, ERR_UNKNOWN, "%s", b.s);
+}
+
+/* The pod as the binding wants it: the registry takes from it what a binding may change. */
+static json_t *bound_pod(const char *ns, const json_t *body)
+{
+	static const char *const kept[] = {"annotations", "uid", "resourceVersion"};
+	const json_t *given = json_object_get(body, "metadata");
+	json_t *pod = json_object();
+
+	json_put_str(pod, "metadata.name", meta_name(body));
+	json_put_str(pod, "metadata.namespace", ns);
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		if (json_object_get(given, kept[i]))
+			json_object_set(json_obj(pod, "metadata"), kept[i],
+					json_object_get(given, kept[i]));
+	json_put_str(pod, "spec.nodeName", json_str(body, "target.name", ""));
+	return pod;
+}
+
+static void bind_pod(struct call *c, json_t *body)
+{
+	struct write_options options;
+	const struct object *stored;
+	auto_err err = {0};
+
+	if (write_options_parse(c, &options, &err) < 0 || check_binding(body, &err) < 0) {
+		call_reply_err(c, &err);
+		return;
+	}
+	json_auto_t *pod = bound_pod(c->target.ns, body);
+
+	options.done = created_done;
+	options.done_arg = c;
+	c->on_gone = scale_gone;
+	if (registry_update(c->api->registry, &kind_pod, "binding", c->target.ns, meta_name(body),
+			    pod, &options, &stored, NULL, &err) < 0)
+		call_reply_err(c, &err);
+	else if (options.dry_run)
+		call_reply_json(c, 201, success_status(201));
 }
 
 /* Binds the pod to the node: what a scheduler does. */
@@ -365,12 +400,14 @@ void handle_binding(struct call *c)
 {
 	auto_err err = {0};
 	json_auto_t *body = binding_body(c, &err);
-	const struct object *o = body ? call_object(c, &err) : NULL;
 
-	if (o)
-		bind_pod(c, o, body);
-	else
+	if (!body)
 		call_reply_err(c, &err);
+	else if (!streq(meta_name(body), c->target.name))
+		call_reply_error(c, ERR_BAD_REQUEST,
+				 "name in URL does not match name in Binding object");
+	else
+		bind_pod(c, body);
 }
 
 /* The same; the body names the pod. */
@@ -378,13 +415,9 @@ void handle_bindings(struct call *c)
 {
 	auto_err err = {0};
 	json_auto_t *body = binding_body(c, &err);
-	const struct object *o =
-		body ? store_get(c->api->store, &kind_pod, c->target.ns, meta_name(body)) : NULL;
 
-	if (body && !o)
-		err_not_found(&err, &kind_pod, meta_name(body));
-	if (o)
-		bind_pod(c, o, body);
+	if (body)
+		bind_pod(c, body);
 	else
 		call_reply_err(c, &err);
 }

@@ -156,20 +156,44 @@ static int take_finalize(json_t *obj, const struct object *old UNUSED, const jso
 	return 0;
 }
 
-static int take_binding(json_t *obj, const struct object *old, const json_t *given, struct err *err)
+static int fail_binding(struct err *err, const char *name, const char *fmt, ...)
 {
-	const char *node = json_str(given, "spec.nodeName", "");
-	const char *has = json_str(obj, "spec.nodeName", "");
-	json_t *conditions, *scheduled;
+	auto_free char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	text = xvasprintf(fmt, ap);
+	va_end(ap);
+	err_about(err, "pods/binding", "", name);
+	return err_set(err, ERR_CONFLICT,
+		       "Operation cannot be fulfilled on pods/binding \"%s\": %s", name, text);
+}
+
+static int check_unbound(const json_t *obj, struct err *err)
+{
+	const char *name = meta_name(obj), *has = json_str(obj, "spec.nodeName", "");
 
 	if (meta_deleting(obj))
-		return fail_conflict(err, old->kind, old->name,
-				     "pod %s is being deleted, cannot be assigned to a host",
-				     old->name);
+		return fail_binding(err, name,
+				    "pod %s is being deleted, cannot be assigned to a host", name);
 	if (*has)
-		return fail_conflict(err, old->kind, old->name,
-				     "pod %s is already assigned to node \"%s\"", old->name, has);
-	json_put_str(obj, "spec.nodeName", node);
+		return fail_binding(err, name, "pod %s is already assigned to node \"%s\"", name,
+				    has);
+	if (json_len(obj, "spec.schedulingGates"))
+		return fail_binding(err, name, "pod %s has non-empty .spec.schedulingGates", name);
+	return 0;
+}
+
+static int take_binding(json_t *obj, const struct object *old UNUSED, const json_t *given,
+			struct err *err)
+{
+	json_t *conditions, *scheduled, *annotations = json_at(given, "metadata.annotations");
+
+	if (check_unbound(obj, err) < 0)
+		return -EINVAL;
+	json_put_str(obj, "spec.nodeName", json_str(given, "spec.nodeName", ""));
+	if (annotations)
+		json_object_update(json_obj(obj, "metadata.annotations"), annotations);
 	conditions = json_arr(obj, "status.conditions");
 	scheduled = json_find(conditions, "type", "PodScheduled");
 	if (!scheduled) {

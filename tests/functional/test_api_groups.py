@@ -698,9 +698,20 @@ def test_components_and_bindings(c):
     call(c, "POST", pods, {"metadata": {"name": "bound"}, "spec": {**BODIES["Pod"]["spec"], "schedulerName": "mine"}},
          want=201)
     order = {"metadata": {"name": "bound"}, "target": {"kind": "Node", "name": "elsewhere"}}
+    order["metadata"]["annotations"] = {"why": "it is near"}
+    for wrong, want in (({"target": {"kind": "Node"}}, (500, "target.name: Required value")),
+                        ({"metadata": {"name": "other"}}, (400, "name in URL does not match name in Binding object"))):
+        code, answer = exchange(c, "POST", f"{pods}/bound/binding", {**order, **wrong})[:2]
+        equal((code, json.loads(answer)["message"]), want)
+    call(c, "POST", f"{pods}/bound/binding?dryRun=All", order, want=201)
+    equal(call(c, "GET", f"{pods}/bound")["spec"].get("nodeName"), None, "dry run")
     call(c, "POST", "/api/v1/namespaces/default/bindings", order, want=201)
-    equal(call(c, "GET", f"{pods}/bound")["spec"]["nodeName"], "elsewhere")
-    equal(exchange(c, "POST", "/api/v1/namespaces/default/bindings", order)[0], 409, "bound twice")
+    bound = call(c, "GET", f"{pods}/bound")
+    equal((bound["spec"]["nodeName"], bound["metadata"]["annotations"]), ("elsewhere", {"why": "it is near"}))
+    equal([(e["type"], e["status"]) for e in bound["status"]["conditions"]], [("PodScheduled", "True")])
+    code, again = exchange(c, "POST", "/api/v1/namespaces/default/bindings", order)[:2]
+    equal((code, json.loads(again)["message"]), (409, 'Operation cannot be fulfilled on pods/binding "bound": pod bound is already '
+                                    'assigned to node "elsewhere"'), "bound twice")
     order["metadata"]["name"] = "none"
     equal(exchange(c, "POST", "/api/v1/namespaces/default/bindings", order)[0], 404, "no such pod")
     call(c, "DELETE", f"{pods}/bound", {"gracePeriodSeconds": 0})

@@ -425,8 +425,9 @@ static void test_binding(void **state)
 			    "True");
 	json_drop(obj, "metadata.resourceVersion");
 	assert_true(update(&kind_pod, "binding", obj, NULL, &err) < 0);
-	assert_string_equal(err.message, "Operation cannot be fulfilled on pods \"p\": pod p is "
-					 "already assigned to node \"node1\"");
+	assert_string_equal(err.message,
+			    "Operation cannot be fulfilled on pods/binding \"p\": pod p is "
+			    "already assigned to node \"node1\"");
 }
 
 /* ---- delete ----------------------------------------------------------------------------- */
