@@ -157,4 +157,3 @@ void handle_version(struct call *c)
 	json_put_strf(v, "platform", "linux/%s", go_arch(u.machine));
 	call_reply_json(c, 200, v);
 }
-
