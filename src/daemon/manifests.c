@@ -11,7 +11,9 @@
 
 #define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
 #define SETTLE_US (500 * USEC_PER_MSEC) /* editors write in several steps */
-#define RETRY_US (10 * USEC_PER_SEC)	/* e.g. a namespace that another file makes */
+#define RETRY_US (10 * USEC_PER_SEC)
+/* After a definition or a namespace has come that a refused object may have waited for. */
+#define SOON_US (20 * USEC_PER_MSEC)
 enum { MANIFEST_MAX = 3 << 20 };
 
 struct manifests {
@@ -21,6 +23,8 @@ struct manifests {
 	int fd; /* inotify */
 	struct io *io;
 	struct timer *settle;
+	/* While something was refused: what it may wait for. */
+	struct store_watch *definitions, *namespaces;
 };
 
 /* The object as it was given, to tell the next time what was taken out of the file. */
@@ -118,9 +122,51 @@ static int select_manifests(const struct dirent *e)
 	return is_manifest(e);
 }
 
+static void retry_soon(struct manifests *m)
+{
+	timer_arm(m->settle, SOON_US);
+}
+
+static bool on_definition(void *arg, const struct store_event *ev)
+{
+	const json_t *crd = ev->type == STORE_DELETED ? NULL : object_json(ev->obj);
+	const json_t *c = json_find(json_at(crd, "status.conditions"), "type", "Established");
+
+	if (streq(json_str(c, "status", ""), "True"))
+		retry_soon(arg);
+	return true;
+}
+
+static bool on_namespace(void *arg, const struct store_event *ev)
+{
+	if (ev->type == STORE_ADDED)
+		retry_soon(arg);
+	return true;
+}
+
+static void unwatch(struct manifests *m)
+{
+	store_watch_free(m->definitions);
+	store_watch_free(m->namespaces);
+	m->definitions = m->namespaces = NULL;
+}
+
+/* Something was refused: it may go better later, and soon once there is what it asks for. */
+static void wait_for_more(struct manifests *m, uint64_t since)
+{
+	struct store *s = registry_store(m->registry);
+
+	timer_arm(m->settle, RETRY_US);
+	unwatch(m); /* NULL when there was too much: the timer is left */
+	m->definitions = store_watch_new(s, &kind_customresourcedefinition, since, on_definition,
+					 NULL, m, NULL);
+	m->namespaces = store_watch_new(s, &kind_namespace, since, on_namespace, NULL, m, NULL);
+}
+
 static void apply_all(void *arg)
 {
 	struct manifests *m = arg;
+	uint64_t since = store_rev(registry_store(m->registry));
 	struct dirent **names;
 	int n = scandir(m->dir, &names, select_manifests, alphasort), bad = 0;
 
@@ -133,7 +179,9 @@ static void apply_all(void *arg)
 	if (n >= 0)
 		free(names);
 	if (bad)
-		timer_arm(m->settle, RETRY_US);
+		wait_for_more(m, since);
+	else
+		unwatch(m);
 }
 
 static void watch(struct manifests *m)
@@ -184,6 +232,7 @@ void manifests_free(struct manifests *m)
 	io_free(m->io);
 	fd_close(m->fd);
 	timer_free(m->settle);
+	unwatch(m);
 	free(m->dir);
 	free(m);
 }

@@ -550,7 +550,7 @@ def test_manifest_files(c):
     for name, obj in (("0-crd.json", widgets()), ("1-widget.json", widget("file", tags=["a"]))):
         with open(f"{c.manifest_dir}/{name}", "w") as f:
             json.dump(obj, f)
-    wait("made", lambda: ask(c, "GET", WIDGETS + "/file")[0] == 200, timeout=40)
+    wait("made at once", lambda: ask(c, "GET", WIDGETS + "/file")[0] == 200, timeout=5)
     with open(c.manifest_dir + "/1-widget.json", "w") as f:
         json.dump(widget("file", tags=["b"], ports=[{"name": "x"}]), f)
     wait("changed", lambda: made(c, "GET", WIDGETS + "/file")["spec"].get("ports") == [{"name": "x", "port": 80}])
