@@ -418,13 +418,16 @@ json_t *discovery_aggregated(const char *version, bool core);
 json_t *openapi_v3_index(void);
 /*
  * A document in the making, a piece at a time, of the kinds that there were when it was begun. No
- * piece takes long, and nothing of the document is kept but what has been appended.
+ * piece takes long but those of large definitions (which breathe), and nothing of the document is
+ * kept but what has been appended.
  */
 struct openapi;
 struct openapi *openapi_v3(const char *path); /* as in the index, "apis/apps/v1"; NULL: none */
 /* Swagger 2.0 of everything, as JSON or as gnostic's openapi.v2.Document. */
 struct openapi *openapi_v2(bool protobuf);
 bool openapi_next(struct openapi *d, struct strbuf *out); /* false: it is complete */
+/* Bytes of the definition that the next piece is made from: large ones are for a task. */
+size_t openapi_cost(const struct openapi *d);
 void openapi_free(struct openapi *d);
 /* Changes with what the v2 document says. */
 #define OPENAPI_HASH_MAX 24

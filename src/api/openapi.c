@@ -12,21 +12,28 @@
 /* One document on its way. */
 struct making {
 	struct call *call;
+	struct loop *loop;
 	struct openapi *document;
 	const char *type; /* NULL: JSON */
 	struct strbuf out;
 	struct work work;
+	struct task task; /* makes a piece of a large definition */
 	struct stall stall;
-	bool started; /* part of the answer has been sent */
+	bool aside, gone; /* while it does so; and nobody waits for it any more */
+	bool started;	  /* part of the answer has been sent */
 };
 
 static void making_free(struct making *m)
 {
 	work_cancel(&m->work);
 	stall_done(&m->stall);
+	if (m->aside && !task_cancel(m->loop, &m->task)) {
+		m->gone = true; /* the task comes back here */
+		return;
+	}
 	openapi_free(m->document);
 	strbuf_done(&m->out);
-	free(m);
+	loop_retire(m->loop, free, m);
 }
 
 static void making_gone(struct call *c)
@@ -44,12 +51,42 @@ static void send_out(struct making *m)
 	strbuf_reset(&m->out);
 }
 
+static void make_large(void *arg)
+{
+	struct making *m = arg;
+
+	openapi_next(m->document, &m->out);
+	m->aside = false;
+	if (m->gone)
+		making_free(m);
+	else
+		work_queue_next(m->loop, &m->work);
+}
+
+/* True: the next piece is too large for a slice, a task makes it. */
+static bool put_aside(struct making *m)
+{
+	size_t cost = openapi_cost(m->document);
+
+	if (cost < LARGE_TEXT)
+		return false;
+	task_init(&m->task, make_large, m);
+	m->aside = true;
+	if (task_start(m->loop, &m->task, cost) < 0) {
+		m->aside = false; /* so many wait already: later */
+		work_queue_next(m->loop, &m->work);
+	}
+	return true;
+}
+
 static void making_go(void *arg)
 {
 	struct making *m = arg;
 	struct call *c = m->call;
 	mono_t start = mono_now();
 
+	if (m->aside || put_aside(m))
+		return;
 	while (openapi_next(m->document, &m->out)) {
 		if (m->out.len >= SEND_PIECE)
 			send_out(m);
@@ -58,9 +95,11 @@ static void making_go(void *arg)
 			return; /* on_drain brings us back */
 		}
 		if (slice_over(start)) {
-			work_queue_next(c->api->loop, &m->work);
+			work_queue_next(m->loop, &m->work);
 			return;
 		}
+		if (put_aside(m))
+			return;
 	}
 	send_out(m);
 	making_free(m);
@@ -72,7 +111,7 @@ static void on_drain(void *arg)
 	struct making *m = arg;
 
 	stall_over(&m->stall);
-	work_queue(m->call->api->loop, &m->work);
+	work_queue(m->loop, &m->work);
 }
 
 static void send_document(struct call *c, struct openapi *document, const char *type)
@@ -80,6 +119,7 @@ static void send_document(struct call *c, struct openapi *document, const char *
 	struct making *m = xnew(struct making);
 
 	m->call = c;
+	m->loop = c->api->loop;
 	m->document = document;
 	m->type = type;
 	work_init(&m->work, making_go, m);

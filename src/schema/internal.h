@@ -138,6 +138,7 @@ void custom_cells(const struct kind *k, const json_t *obj, time_t now, json_t *c
 const char *custom_field_label(const struct kind *k, const json_t *obj, const char *label);
 /* JSON text of the kind's schema with apiVersion, kind, metadata; caller frees. */
 char *custom_document(const struct kind *k, bool v3);
+size_t custom_cost(const struct kind *k); /* bytes that it is made from */
 /* Changes whenever custom_document() may. */
 uint32_t custom_hash(const struct kind *k, uint32_t h);
 /* Kubernetes' order of versions: v2 v1 v2beta1 v1beta2 v1alpha1 foo; < 0: a goes first. */

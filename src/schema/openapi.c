@@ -229,6 +229,14 @@ static bool put_custom(struct openapi *d, struct strbuf *out)
 	return false;
 }
 
+size_t openapi_cost(const struct openapi *d)
+{
+	for (size_t i = d->at; d->stage == STAGE_CUSTOM && i < d->n_kinds; i++)
+		if (d->kinds[i]->custom)
+			return custom_cost(d->kinds[i]);
+	return 0;
+}
+
 static bool put_special(struct openapi *d, struct strbuf *out)
 {
 	const char *name;

@@ -386,6 +386,7 @@ static void put_members(struct strbuf *b, const struct target *t, const json_t *
 	{
 		const struct member *m = NULL;
 
+		breathe();
 		for (size_t i = 0; !m && i < t->n; i++)
 			if (streq(t->members[i].key, key))
 				m = &t->members[i];

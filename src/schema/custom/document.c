@@ -127,6 +127,7 @@ static void adapt(json_t *s, bool v3, int depth)
 	const char *key;
 	json_t *child;
 
+	breathe();
 	if (!json_is_object(s) || depth > SCHEMA_DEPTH_MAX)
 		return;
 	if (!v3)
@@ -202,7 +203,6 @@ char *custom_document(const struct kind *k, bool v3)
 {
 	json_auto_t *schema = NULL;
 	const char *source;
-	char *text;
 	size_t len;
 
 	if (v3 && custom_schema_text(k->custom, &source, &len) && *source == '{' &&
@@ -219,8 +219,15 @@ char *custom_document(const struct kind *k, bool v3)
 	json_object_set_new(schema, "x-kubernetes-group-version-kind",
 			    json_pack("[{s:s, s:s, s:s}]", "group", k->group, "version", k->version,
 				      "kind", k->kind));
-	text = json_dumps(schema, JSON_COMPACT);
-	return text ? text : xstrdup("{}");
+	return json_text(schema, NULL);
+}
+
+size_t custom_cost(const struct kind *k)
+{
+	const char *text;
+	size_t len;
+
+	return custom_schema_text(k->custom, &text, &len) ? len : 0;
 }
 
 uint32_t custom_hash(const struct kind *k, uint32_t h)
