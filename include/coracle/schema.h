@@ -253,6 +253,10 @@ void json_path_set(json_t *v, const char *path, json_t *value /* stolen */);
  * obj may be NULL. */
 void schema_warnings(const struct kind *k, const json_t *obj, struct strv *warnings);
 
+/* What expressions (cel.h) ask of this module: quantities and formats; it authorizes nothing. */
+struct cel_host;
+const struct cel_host *schema_cel_host(void);
+
 /* ---- decoding --------------------------------------------------------------------------- */
 
 enum field_validation { FIELDS_IGNORE, FIELDS_WARN, FIELDS_STRICT };
@@ -381,6 +385,8 @@ char *human_duration(char buf[static 24], int64_t seconds);
 /* resource.Quantity in thousandths, rounded up; -EINVAL / -ERANGE. "100m" -> 100, "1Gi" ->
  * 2^30*1000. */
 int quantity_parse_milli(const char *text, int64_t *ret) MUST_CHECK;
+/* In thousand-millionths, cut at what Kubernetes can hold. */
+int quantity_parse_nano(const char *text, __int128 *ret) MUST_CHECK;
 /* Whole units, rounded up. */
 int quantity_parse(const char *text, int64_t *ret) MUST_CHECK;
 /* The canonical form Kubernetes writes back; caller frees; NULL when malformed. */

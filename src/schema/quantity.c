@@ -154,6 +154,16 @@ static int value_in(const char *text, wide unit, int64_t *ret)
 	return 0;
 }
 
+int quantity_parse_nano(const char *text, __int128 *ret)
+{
+	struct quantity q;
+	int r = parse(text, &q);
+
+	if (r == 0)
+		*ret = q.negative ? -q.nano : q.nano;
+	return r;
+}
+
 int quantity_parse_milli(const char *text, int64_t *ret)
 {
 	return value_in(text, NANO / 1000, ret);

@@ -445,17 +445,6 @@ def test_discovery(c):
     equal(ask(c, "GET", "/apis/example.com")[0], 404, "after")
 
 
-def test_rules_that_are_not_enforced(c):
-    crd = widgets()
-    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] = [
-        {"rule": "self.spec.size < 5", "message": "too big"}]
-    code, obj, warnings = ask(c, "POST", CRDS, crd)
-    equal(code, 201, str(obj))
-    contains(" ".join(warnings), "not enforced", "warning")
-    contains(json.dumps(obj), "self.spec.size < 5", "kept")
-    remove(c, "widgets.example.com")
-
-
 # ---- clients
 
 

@@ -258,6 +258,159 @@ static void refuses_schemas(void **state UNUSED)
 			 "must be true or undefined");
 }
 
+/* ---- rules in CEL ------------------------------------------------------------------------ */
+
+/* Errors of a change from one spec to another ("" old: a new object). */
+static void expect_rules(const struct kind *k, const char *old, const char *now, const char *wanted)
+{
+	json_auto_t *before = *old ? foo(k, old, NULL) : NULL, *obj = foo(k, now, NULL);
+	auto_err err = {0};
+	auto_strbuf got = {0};
+	int r = schema_validate(k, obj, before, &err);
+
+	for (size_t i = 0; r < 0 && i < err.n_causes; i++)
+		strbuf_addf(&got, "%s%s: %s", i ? "; " : "", err.causes[i].field,
+			    err.causes[i].message);
+	if (!streq(got.s ? got.s : "", wanted))
+		fail_msg("%s: got %s, want %s", now, got.s ? got.s : "", wanted);
+}
+
+static void runs_rules(void **state UNUSED)
+{
+	const struct kind *k = define(
+		"{'type':'object','x-kubernetes-validations':["
+		"{'rule':'self.min <= self.max','messageExpression':"
+		"'string(self.min) + r\\\" above \\\" + string(self.max)'},"
+		"{'rule':'!has(self.a__dash__b) || self.a__dash__b != 0','reason':"
+		"'FieldValueForbidden','fieldPath':'.min','message':'not zero'},"
+		"{'rule':'!has(oldSelf.fixed) || self.fixed == oldSelf.fixed','message':"
+		"'fixed is fixed'},"
+		"{'rule':'oldSelf.hasValue() || self.min < 50','optionalOldSelf':true,'message':"
+		"'starts small'}],"
+		"'properties':{'min':{'type':'integer'},'max':{'type':'integer'},"
+		"'a-b':{'type':'integer'},'fixed':{'type':'string'},"
+		"'port':{'x-kubernetes-int-or-string':true,'x-kubernetes-validations':["
+		"{'rule':'type(self) == string || self < 10'}]},"
+		"'when':{'type':'string','format':'date-time','x-kubernetes-validations':["
+		"{'rule':'self.getFullYear() > 2000'}]},"
+		"'list':{'type':'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-keys'"
+		":"
+		"['n'],'items':{'type':'object','required':['n'],'properties':{'n':{'type':"
+		"'string'},'v':{'type':'integer'}},'x-kubernetes-validations':[{'rule':"
+		"'self.v >= oldSelf.v','message':'only grows'}]}},"
+		"'map':{'type':'object','additionalProperties':{'type':'string',"
+		"'x-kubernetes-validations':[{'rule':'self.size() < 4'}]}}}}");
+
+	expect_rules(k, "", "{'min':1,'max':2}", "");
+	expect_rules(k, "", "{'min':3,'max':2}", "spec: Invalid value: \"object\": 3 above 2");
+	expect_rules(k, "", "{'min':1,'max':2,'a-b':0}", "spec.min: Forbidden: not zero");
+	expect_rules(k, "", "{'min':60,'max':70}", "spec: Invalid value: \"object\": starts small");
+	expect_rules(k, "{'min':1,'max':2}", "{'min':60,'max':70}", "");
+	expect_rules(k, "", "{'min':1}",
+		     "spec: Invalid value: \"object\": no such key: max evaluating rule: self.min "
+		     "<= self.max");
+	expect_rules(k, "{'min':1,'max':2,'fixed':'a'}", "{'min':1,'max':2,'fixed':'b'}",
+		     "spec: Invalid value: \"object\": fixed is fixed");
+	/* what was wrong before and is the same may stay */
+	expect_rules(k, "{'min':3,'max':2}", "{'min':3,'max':2}", "");
+	expect_rules(k, "{'min':3,'max':2}", "{'min':4,'max':2}",
+		     "spec: Invalid value: \"object\": 4 above 2");
+	expect_rules(k, "", "{'min':1,'max':2,'port':12}",
+		     "spec.port: Invalid value: \"\": failed rule: type(self) == string || self < "
+		     "10");
+	expect_rules(k, "", "{'min':1,'max':2,'port':'x'}", "");
+	expect_rules(
+		k, "", "{'min':1,'max':2,'when':'1999-01-02T03:04:05Z'}",
+		"spec.when: Invalid value: \"string\": failed rule: self.getFullYear() > 2000");
+	expect_rules(k, "{'min':1,'max':2,'list':[{'n':'a','v':2},{'n':'b','v':5}]}",
+		     "{'min':1,'max':2,'list':[{'n':'b','v':4},{'n':'a','v':2}]}",
+		     "spec.list[0]: Invalid value: \"object\": only grows");
+	expect_rules(k, "", "{'min':1,'max':2,'map':{'x':'long text'}}",
+		     "spec.map[x]: Invalid value: \"string\": failed rule: self.size() < 4");
+	expect_rules(k, "", "{'min':'x','max':2}",
+		     "spec.min: Invalid value: \"string\": spec.min in body must be of type "
+		     "integer: \"string\"; <nil>: Invalid value: \"null\": some validation rules "
+		     "were not checked because the object was invalid; correct the existing errors "
+		     "to complete validation");
+}
+
+static void ends_rules_in_time(void **state UNUSED)
+{
+	const struct kind *k =
+		define("{'type':'object','properties':{'l':{'type':'array','items':{'type':"
+		       "'integer'},'x-kubernetes-validations':[{'rule':'self.all(a, self.all(b, "
+		       "self.all(c, a + b + c >= 0)))'},{'rule':'false'}]}}}");
+	auto_strbuf spec = {0};
+
+	strbuf_adds(&spec, "{'l':[1");
+	for (int i = 0; i < 400; i++)
+		strbuf_adds(&spec, ",1");
+	strbuf_adds(&spec, "]}");
+	expect_rules(k, "", spec.s,
+		     "spec.l: Invalid value: \"array\": 'operation cancelled: actual cost limit "
+		     "exceeded': no further validation rules will be run due to call cost exceeds "
+		     "limit for rule: self.all(a, self.all(b, self.all(c, a + b + c >= 0)))");
+}
+
+static void refuses_rules(void **state UNUSED)
+{
+#define RULE "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0]"
+	static const struct {
+		const char *schema, *field, *message;
+	} cases[] = {
+		{"'x-kubernetes-validations':[{'rule':'self.foo'}]", RULE ".rule",
+		 "Invalid value: apiextensions.ValidationRule{Rule:\"self.foo\", Message:\"\", "
+		 "MessageExpression:\"\", Reason:(*apiextensions.FieldValueErrorReason)(nil), "
+		 "FieldPath:\"\", OptionalOldSelf:(*bool)(nil)}: compilation failed: ERROR: "
+		 "<input>:1:5: undefined field 'foo'\n | self.foo\n | ....^"},
+		{"'x-kubernetes-validations':[{'rule':'self.n'}]", RULE ".rule",
+		 "cel expression must evaluate to a bool"},
+		{"'x-kubernetes-validations':[{'rule':'self.n == \\\"a\\\"'}]", RULE ".rule",
+		 "found no matching overload for '_==_' applied to '(int, string)'"},
+		{"'x-kubernetes-validations':[{'rule':' '}]", RULE ".rule",
+		 "Required value: rule is not specified"},
+		{"'x-kubernetes-validations':[{'rule':'true','message':' '}]", RULE ".message",
+		 "Invalid value: \" \": message must be non-empty if specified"},
+		{"'x-kubernetes-validations':[{'rule':'true','messageExpression':'1'}]",
+		 RULE ".messageExpression", "messageExpression must evaluate to a string"},
+		{"'x-kubernetes-validations':[{'rule':'true','reason':'Nonsense'}]", RULE ".reason",
+		 "Unsupported value: \"Nonsense\": supported values: \"FieldValueDuplicate\", "
+		 "\"FieldValueForbidden\", \"FieldValueInvalid\", \"FieldValueRequired\""},
+		{"'x-kubernetes-validations':[{'rule':'true','fieldPath':'.m'}]", RULE ".fieldPath",
+		 "Invalid value: \".m\": fieldPath must be a valid path"},
+		{"'x-kubernetes-validations':[{'rule':'true','optionalOldSelf':true}]",
+		 RULE ".optionalOldSelf",
+		 "Invalid value: true: must not be set when oldSelf is not used in rule"},
+	};
+
+	define("{'type':'object'}");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_free char *schema = xasprintf("{'type':'object','properties':{'n':{'type':"
+						   "'integer'}},%s}",
+						   cases[i].schema);
+		json_auto_t *crd = definition(schema);
+		auto_err err = {0};
+
+		if (schema_validate(&kind_customresourcedefinition, crd, NULL, &err) == 0)
+			fail_msg("%s is taken", cases[i].schema);
+		if (!streq(err.causes[0].field, cases[i].field) ||
+		    !strstr(err.causes[0].message, cases[i].message))
+			fail_msg("%s: %s: %s", cases[i].schema, err.causes[0].field,
+				 err.causes[0].message);
+	}
+	/* oldSelf is nothing in a list whose items have no names */
+	json_auto_t *crd = definition("{'type':'object','properties':{'l':{'type':'array','items':{"
+				      "'type':'string','x-kubernetes-validations':[{'rule':"
+				      "'self == oldSelf'}]}}}}");
+	auto_err err = {0};
+
+	assert_true(schema_validate(&kind_customresourcedefinition, crd, NULL, &err) < 0);
+	assert_non_null(strstr(err_message(&err),
+			       "oldSelf cannot be used on the uncorrelatable portion of the schema "
+			       "within spec.versions[0].schema.openAPIV3Schema.properties[spec]."
+			       "properties[l]"));
+}
+
 /* ---- objects ----------------------------------------------------------------------------- */
 
 static void prunes_and_defaults(void **state UNUSED)
@@ -828,6 +981,9 @@ int main(void)
 		cmocka_unit_test_teardown(follows_paths, forget),
 		cmocka_unit_test_teardown(describes_itself, forget),
 		cmocka_unit_test_teardown(simplifies_for_swagger, forget),
+		cmocka_unit_test_teardown(runs_rules, forget),
+		cmocka_unit_test_teardown(ends_rules_in_time, forget),
+		cmocka_unit_test_teardown(refuses_rules, forget),
 		cmocka_unit_test_teardown(store_keeps_objects_of_custom_kinds, forget),
 		cmocka_unit_test_teardown(watches_end_with_their_kind, forget),
 		cmocka_unit_test_teardown(damage_stops_nothing, forget),

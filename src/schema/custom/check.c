@@ -511,7 +511,32 @@ void node_check(const struct node *n, const json_t *v, const json_t *old, const 
 	strbuf_done(&r.path);
 }
 
+/* Rules in CEL are not run on what has not even the right shape. */
+static bool is_blocked(const struct err *err)
+{
+	static const char *const reasons[] = {"FieldValueNotSupported", "FieldValueRequired",
+					      "FieldValueTooLong", "FieldValueTooMany",
+					      "FieldValueTypeInvalid"};
+
+	for (size_t i = 0; i < err->n_causes; i++)
+		for (size_t j = 0; j < ARRAY_SIZE(reasons); j++)
+			if (streq(err->causes[i].reason, reasons[j]))
+				return true;
+	return false;
+}
+
 void custom_validate(struct custom_kind *k, const json_t *obj, const json_t *old, struct err *err)
 {
-	node_check(custom_root(k), obj, old, "", err);
+	const struct node *root = custom_root(k);
+
+	node_check(root, obj, old, "", err);
+	if (!(root->flags & NODE_RULES))
+		return;
+	if (is_blocked(err))
+		err_cause_add(err, "FieldValueInvalid", "<nil>",
+			      "Invalid value: \"null\": some validation rules were not checked "
+			      "because the object was invalid; correct the existing errors to "
+			      "complete validation");
+	else
+		node_run_rules(k->tree, obj, old, "", err);
 }

@@ -4,15 +4,9 @@
  * here refuses a schema: what a definition may say is checked when it is written (crd_schema.c),
  * and whatever is in the store must not stop us.
  */
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "custom.h"
 
-#include <pcre2.h>
-
 #define CHUNK 8192
-/* Steps of one match, a few milliseconds. */
-#define MATCH_LIMIT 200000
-#define MATCH_DEPTH 5000
 
 /* ---- memory ----------------------------------------------------------------------------- */
 
@@ -22,7 +16,7 @@ struct chunk {
 	char data[] __attribute__((aligned(16)));
 };
 
-static void *take(struct tree *t, size_t n)
+void *tree_take(struct tree *t, size_t n)
 {
 	struct chunk *c = t->chunks;
 
@@ -39,119 +33,35 @@ static void *take(struct tree *t, size_t n)
 	return memset(c->data + c->used - n, 0, n);
 }
 
-static const char *take_text(struct tree *t, const char *s)
+const char *tree_text(struct tree *t, const char *s)
 {
 	size_t n = strlen(s) + 1;
 
-	return memcpy(take(t, n), s, n);
+	return memcpy(tree_take(t, n), s, n);
 }
 
 /* ---- patterns --------------------------------------------------------------------------- */
-
-/* Length of a set of characters inside a class ("\\w" "\\pL" "[:alpha:]") at s, or 0. */
-static size_t set_length(const char *s)
-{
-	const char *end;
-
-	if (*s == '[' && s[1] == ':' && (end = strstr(s + 2, ":]")))
-		return (size_t)(end + 2 - s);
-	if (*s != '\\' || !s[1] || !strchr("dDsSwWpP", s[1]))
-		return 0;
-	if (s[1] != 'p' && s[1] != 'P')
-		return 2;
-	return s[2] == '{' ? 3 + strcspn(s + 2, "}") : s[2] ? 3 : 2;
-}
-
-/* Copies one class; s is behind its "[". A hyphen beside a set is itself in Go, and an error in
- * PCRE2. */
-static const char *copy_class(struct strbuf *b, const char *s)
-{
-	bool after_set = false, first = true;
-
-	for (; *s && (*s != ']' || first); first = first && *s == '^') {
-		size_t n = set_length(s);
-		bool lone = *s == '-' && (after_set || set_length(s + 1));
-
-		if (lone)
-			strbuf_addc(b, '\\');
-		after_set = n > 0;
-		if (!n)
-			n = *s == '\\' && s[1] ? 2 : 1;
-		n = strnlen(s, n);
-		strbuf_add(b, s, n);
-		s += n;
-		if (n > 1 || s[-1] != '^')
-			first = false;
-	}
-	return s;
-}
-
-/* RE2's syntax as PCRE2 wants it. */
-static char *pattern_translate(const char *s)
-{
-	struct strbuf b = {0};
-
-	while (*s) {
-		if (*s == '\\' && s[1]) {
-			strbuf_add(&b, s, 2);
-			s += 2;
-		} else {
-			strbuf_addc(&b, *s);
-			if (*s++ == '[')
-				s = copy_class(&b, s);
-		}
-	}
-	return strbuf_steal(&b);
-}
-
-static pcre2_code *pattern_compile(const char *given, char **why)
-{
-	auto_free char *text = pattern_translate(given);
-	int code;
-	PCRE2_SIZE at;
-	/* Go's "$" is the end of the text alone, and its classes are those of ASCII. */
-	pcre2_code *re = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED,
-				       PCRE2_UTF | PCRE2_DOLLAR_ENDONLY, &code, &at, NULL);
-
-	if (!re && why) {
-		char message[128] = "";
-
-		pcre2_get_error_message(code, (PCRE2_UCHAR *)message, sizeof(message));
-		*why = xstrdup(message);
-	}
-	return re;
-}
 
 char *pattern_error(const char *text)
 {
 	char *why = NULL;
 
-	pcre2_code_free(pattern_compile(text, &why));
+	cel_regex_free(cel_regex_new(text, &why));
 	return why;
 }
 
 enum pattern_result pattern_match(struct pattern *p, const char *text, size_t len)
 {
-	pcre2_match_data *data;
-	pcre2_match_context *limits;
-	int rc;
+	int found;
 
 	if (!p->code && !p->bad) {
-		p->code = pattern_compile(p->text, NULL);
+		p->code = cel_regex_new(p->text, NULL);
 		p->bad = !p->code;
 	}
 	if (p->bad)
 		return PATTERN_YES;
-	data = pcre2_match_data_create(1, NULL);
-	limits = pcre2_match_context_create(NULL);
-	pcre2_set_match_limit(limits, MATCH_LIMIT);
-	pcre2_set_depth_limit(limits, MATCH_DEPTH);
-	rc = pcre2_match(p->code, (PCRE2_SPTR)text, len, 0, 0, data, limits);
-	pcre2_match_context_free(limits);
-	pcre2_match_data_free(data);
-	if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT)
-		return PATTERN_TOO_LONG;
-	return rc >= 0 ? PATTERN_YES : PATTERN_NO;
+	found = cel_regex_find(p->code, text, len, 0, NULL, NULL);
+	return found < 0 ? PATTERN_TOO_LONG : found ? PATTERN_YES : PATTERN_NO;
 }
 
 static struct pattern *take_pattern(struct tree *t, const char *text)
@@ -161,8 +71,8 @@ static struct pattern *take_pattern(struct tree *t, const char *text)
 	for (p = t->patterns; p; p = p->next)
 		if (streq(p->text, text))
 			return p;
-	p = take(t, sizeof(*p));
-	p->text = (char *)(uintptr_t)take_text(t, text);
+	p = tree_take(t, sizeof(*p));
+	p->text = (char *)(uintptr_t)tree_text(t, text);
 	p->next = t->patterns;
 	t->patterns = p;
 	return p;
@@ -175,7 +85,8 @@ void tree_free(struct tree *t)
 	if (!t)
 		return;
 	for (struct pattern *p = t->patterns; p; p = p->next)
-		pcre2_code_free(p->code);
+		cel_regex_free(p->code);
+	tree_free_rules(t);
 	for (struct chunk *c = t->chunks; c; c = next) {
 		next = c->next;
 		free(c);
@@ -263,9 +174,9 @@ static size_t texts_of(struct compiler *c, const json_t *list, const char ***ret
 
 	if (!json_array_size(list))
 		return 0;
-	*ret = take(c->tree, json_array_size(list) * sizeof(char *));
+	*ret = tree_take(c->tree, json_array_size(list) * sizeof(char *));
 	json_array_foreach(list, i, v) if (json_is_string(v))(*ret)[n++] =
-		take_text(c->tree, json_string_value(v));
+		tree_text(c->tree, json_string_value(v));
 	return n;
 }
 
@@ -277,7 +188,7 @@ static struct node_list nodes_of(struct compiler *c, const json_t *list)
 
 	if (!json_array_size(list))
 		return l;
-	l.v = take(c->tree, json_array_size(list) * sizeof(*l.v));
+	l.v = tree_take(c->tree, json_array_size(list) * sizeof(*l.v));
 	json_array_foreach(list, i, v) l.v[l.n++] = node_new(c, v);
 	return l;
 }
@@ -333,6 +244,7 @@ static const struct rules *rules_of(struct compiler *c, const json_t *schema)
 		"oneOf",
 		"not",
 		"x-kubernetes-list-map-keys",
+		"x-kubernetes-validations",
 	};
 	const char *pattern = json_string_value(get(schema, "pattern"));
 	const char *format = json_string_value(get(schema, "format"));
@@ -343,13 +255,13 @@ static const struct rules *rules_of(struct compiler *c, const json_t *schema)
 		any |= get(schema, words[i]) != NULL;
 	if (!any)
 		return NULL;
-	r = take(c->tree, sizeof(*r));
+	r = tree_take(c->tree, sizeof(*r));
 	numbers_of(r, schema);
 	r->dflt = value_of(c, get(schema, "default"));
 	if (json_is_array(get(schema, "enum")))
 		r->values = value_of(c, get(schema, "enum"));
 	r->pattern = str_empty(pattern) ? NULL : take_pattern(c->tree, pattern);
-	r->format = str_empty(format) || !format_known(format) ? NULL : take_text(c->tree, format);
+	r->format = str_empty(format) || !format_known(format) ? NULL : tree_text(c->tree, format);
 	r->n_required = texts_of(c, get(schema, "required"), &r->required);
 	r->n_keys = texts_of(c, get(schema, "x-kubernetes-list-map-keys"), &r->keys);
 	r->all_of = nodes_of(c, get(schema, "allOf"));
@@ -357,6 +269,7 @@ static const struct rules *rules_of(struct compiler *c, const json_t *schema)
 	r->one_of = nodes_of(c, get(schema, "oneOf"));
 	if (json_is_object(get(schema, "not")))
 		r->not_ = node_new(c, get(schema, "not"));
+	tree_add_rules(c->tree, r, get(schema, "x-kubernetes-validations"));
 	return r;
 }
 
@@ -401,7 +314,7 @@ static void field_list(struct compiler *c, struct field *f, const struct node *n
 		return;
 	for (size_t i = 0; i < n->rules->n_keys; i++)
 		strbuf_addf(&keys, "%s%s", i ? "," : "", n->rules->keys[i]);
-	f->ssa_keys = take_text(c->tree, keys.s);
+	f->ssa_keys = tree_text(c->tree, keys.s);
 	if (f->smp_merge)
 		f->smp_key = n->rules->keys[0];
 }
@@ -480,12 +393,12 @@ static const struct properties *properties_of(struct compiler *c, const json_t *
 
 	if (n == 0 || n > UINT16_MAX)
 		return open ? &no_properties : NULL;
-	p = take(c->tree, sizeof(*p));
-	fields = take(c->tree, n * sizeof(*fields));
-	p->children = take(c->tree, n * sizeof(*p->children));
+	p = tree_take(c->tree, sizeof(*p));
+	fields = tree_take(c->tree, n * sizeof(*fields));
+	p->children = tree_take(c->tree, n * sizeof(*p->children));
 	for (size_t i = 0; i < n; i++) {
 		const json_t *child = json_object_get(list, names[i]);
-		const char *name = take_text(c->tree, names[i]);
+		const char *name = tree_text(c->tree, names[i]);
 
 		p->children[i] = child ? node_new(c, child) : &anything;
 		fields[i] = resource && is_meta(name) ? meta_field(name)
@@ -496,9 +409,23 @@ static const struct properties *properties_of(struct compiler *c, const json_t *
 	return p;
 }
 
+/* Are there rules in CEL at the node or below? */
+static bool has_rules(const struct node *n)
+{
+	const struct properties *p = n->properties;
+	bool any = n->rules && n->rules->n_cel;
+
+	any |= n->item && (n->item->flags & NODE_RULES);
+	for (size_t i = 0; n->rules && i < n->rules->all_of.n; i++)
+		any |= n->rules->all_of.v[i]->flags & NODE_RULES;
+	for (size_t i = 0; p && i < p->message.n_fields; i++)
+		any |= p->children[i]->flags & NODE_RULES;
+	return any;
+}
+
 static const struct node *node_make(struct compiler *c, const json_t *schema, bool root)
 {
-	struct node *n = take(c->tree, sizeof(*n));
+	struct node *n = tree_take(c->tree, sizeof(*n));
 	const json_t *item;
 
 	n->type = (uint8_t)type_of(schema);
@@ -511,6 +438,8 @@ static const struct node *node_make(struct compiler *c, const json_t *schema, bo
 	n->rules = rules_of(c, schema);
 	n->properties = properties_of(c, schema, root || (n->flags & NODE_EMBEDDED),
 				      n->flags & NODE_PRESERVE);
+	if (has_rules(n))
+		n->flags |= NODE_RULES;
 	return n;
 }
 

@@ -431,49 +431,6 @@ void crd_cells(const json_t *obj, time_t now UNUSED, json_t *cells)
 	cell_str(cells, json_str(obj, "metadata.creationTimestamp", ""), "<unknown>");
 }
 
-/* Path of the first rule in CEL below a schema, and how many there are. */
-static void find_rules(const json_t *v, struct strbuf *path, char **first, size_t *n, int depth)
-{
-	size_t mark = path->len, i;
-	const char *key;
-	json_t *member;
-
-	if (depth > 2 * SCHEMA_DEPTH_MAX)
-		return;
-	json_array_foreach(v, i, member)
-	{
-		strbuf_addf(path, "[%zu]", i);
-		find_rules(member, path, first, n, depth + 1);
-		path_cut(path, mark);
-	}
-	json_object_foreach((json_t *)(uintptr_t)v, key, member)
-	{
-		path_add(path, key);
-		if (streq(key, "x-kubernetes-validations") && json_array_size(member)) {
-			*n += json_array_size(member);
-			if (!*first)
-				*first = xstrdup(path->s);
-		} else if (json_is_object(member) || json_is_array(member)) {
-			find_rules(member, path, first, n, depth + 1);
-		}
-		path_cut(path, mark);
-	}
-}
-
-static void warn_rules(const json_t *crd, struct strv *warnings)
-{
-	auto_free char *first = NULL;
-	auto_strbuf path = {0};
-	size_t n = 0;
-
-	strbuf_adds(&path, "spec.versions");
-	find_rules(json_at(crd, "spec.versions"), &path, &first, &n, 0);
-	if (n)
-		strv_addf(warnings,
-			  "%s: x-kubernetes-validations (%zu rules) are stored, but not enforced",
-			  first, n);
-}
-
 void schema_warnings(const struct kind *k, const json_t *obj, struct strv *warnings)
 {
 	const char *deprecation = k->custom ? k->custom->deprecation : kind_deprecation(k);
@@ -482,7 +439,6 @@ void schema_warnings(const struct kind *k, const json_t *obj, struct strv *warni
 		strv_add(warnings, deprecation);
 	if (k != &kind_customresourcedefinition || !obj)
 		return;
-	warn_rules(obj, warnings);
 	if (streq(json_str(obj, "spec.conversion.strategy", ""), "Webhook"))
 		strv_add(warnings, "spec.conversion.strategy: Webhook is stored, but objects are "
 				   "converted by changing their apiVersion alone");

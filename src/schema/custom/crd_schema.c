@@ -6,8 +6,15 @@
  */
 #include "crd.h"
 
+/* Where the walk is in the compiled schema, which rules in CEL are checked against. */
+struct place {
+	const struct node *rules, *spine; /* NULL: nowhere (inside anyOf, oneOf, not) */
+	const char *uncorrelatable;	  /* path behind which oldSelf is nothing, or NULL */
+};
 struct walk {
 	struct check *c;
+	struct tree *tree;
+	struct place at;
 	int depth;
 	bool logic; /* inside allOf, anyOf, oneOf, not */
 };
@@ -255,45 +262,95 @@ static void check_root_metadata(struct check *c, const json_t *s)
 
 /* ---- the walk --------------------------------------------------------------------------- */
 
-static void walk_map(struct walk *w, const json_t *s, const char *field)
+/* Walks on at another place. */
+static void walk_at(struct walk *w, const json_t *s, const struct node *rules,
+		    const struct node *spine, const char *uncorrelatable)
 {
+	struct place outer = w->at;
+
+	w->at.rules = rules;
+	w->at.spine = spine;
+	if (!outer.uncorrelatable)
+		w->at.uncorrelatable = uncorrelatable;
+	walk(w, s, false);
+	w->at = outer;
+}
+
+/* The path as it is now when old values cannot be found again below, else NULL. */
+static char *lost_at(const struct walk *w, const json_t *s)
+{
+	bool list = streq(text(s, "type"), "array");
+	bool lost = list ? !streq(text(s, "x-kubernetes-list-type"), "map")
+			 : streq(text(s, "x-kubernetes-map-type"), "atomic");
+
+	return lost && w->c->path.s ? xstrdup(w->c->path.s) : NULL;
+}
+
+static void walk_properties(struct walk *w, const json_t *s)
+{
+	auto_free char *lost = lost_at(w, s);
+	const struct place at = w->at;
 	const char *key;
 	json_t *child;
 
-	json_object_foreach(json_object_get(s, field), key, child)
+	json_object_foreach(json_object_get(s, "properties"), key, child)
 	{
-		size_t mark = check_enter(w->c, field);
+		size_t mark = check_enter(w->c, "properties");
 
 		strbuf_addf(&w->c->path, "[%s]", key);
-		walk(w, child, false);
+		walk_at(w, child, node_child(at.rules, key), node_member(at.spine, key), lost);
 		check_leave(w->c, mark);
 	}
 }
 
 static void walk_one(struct walk *w, const json_t *s, const char *field)
 {
+	auto_free char *lost = lost_at(w, s);
 	const json_t *child = json_object_get(s, field);
+	const struct place at = w->at;
 	size_t mark = check_enter(w->c, field);
 
 	if (json_is_object(child))
-		walk(w, child, false);
+		walk_at(w, child, at.rules ? at.rules->item : NULL,
+			at.spine ? at.spine->item : NULL, lost);
+	check_leave(w->c, mark);
+}
+
+static void walk_not(struct walk *w, const json_t *s)
+{
+	const json_t *child = json_object_get(s, "not");
+	size_t mark = check_enter(w->c, "not");
+
+	if (json_is_object(child))
+		walk_at(w, child, NULL, NULL, NULL);
 	check_leave(w->c, mark);
 }
 
 static void walk_logic(struct walk *w, const json_t *s)
 {
 	static const char *const lists[] = {"allOf", "anyOf", "oneOf"};
+	const struct rules *rules = w->at.rules ? w->at.rules->rules : NULL;
+	const struct place at = w->at;
 	bool outer = w->logic;
 	json_t *child;
 
 	/* The two alternatives of an int-or-string may name their types. */
 	w->logic = true;
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		size_t n = 0;
+
 		if (yes(s, "x-kubernetes-int-or-string"))
 			break;
-		check_foreach(w->c, s, lists[i], child) walk(w, child, false);
+		check_foreach(w->c, s, lists[i], child)
+		{
+			const struct node *node =
+				i == 0 && rules && n < rules->all_of.n ? rules->all_of.v[n] : NULL;
+
+			n++;
+			walk_at(w, child, node, node ? at.spine : NULL, NULL);
+		}
 	}
-	walk_one(w, s, "not");
+	walk_not(w, s);
 	w->logic = outer;
 }
 
@@ -314,16 +371,19 @@ static void walk(struct walk *w, const json_t *s, bool root)
 		check_root_metadata(w->c, s);
 	else if (!w->logic)
 		check_default(w->c, s);
-	walk_map(w, s, "properties");
+	walk_properties(w, s);
 	walk_one(w, s, "items");
 	walk_one(w, s, "additionalProperties");
 	walk_logic(w, s);
+	check_rules(w->c, s, w->tree, w->at.rules, w->at.spine, root, w->at.uncorrelatable);
 	w->depth--;
 }
 
 void check_schema(struct check *c, const json_t *schema)
 {
-	struct walk w = {.c = c};
+	struct walk w = {.c = c, .tree = tree_compile(schema, true)};
 
+	w.at.rules = w.at.spine = w.tree->root;
 	walk(&w, schema, true);
+	tree_free(w.tree);
 }

@@ -9,15 +9,18 @@
  *   check.c       objects against nodes, in the words of kube-openapi
  *   format.c      "date-time", "ipv4" and the other formats
  *   head.c        definitions without their schemas
+ *   rules.c       x-kubernetes-validations: rules in CEL
  *   path.c        the JSONPath subset of columns, scale and selectable fields
  *   columns.c     Table rows, field selectors
  *   document.c    OpenAPI documents
- *   crd.c crd_schema.c   the kind CustomResourceDefinition itself: defaults, validation
+ *   crd.c crd_schema.c crd_rules.c   the kind CustomResourceDefinition itself: defaults,
+ *                 validation
  */
 #ifndef CORACLE_SCHEMA_CUSTOM_H
 #define CORACLE_SCHEMA_CUSTOM_H
 
 #include "src/schema/validate.h"
+#include <coracle/cel.h>
 
 #define CRD_MESSAGE "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
 /* Schemas nest at most this deep (upstream's limit comes from its recursion, ours is stated). */
@@ -47,6 +50,7 @@ enum node_flags {
 	NODE_LIST_MAP = 256,
 	NODE_ATOMIC = 512, /* x-kubernetes-map-type: atomic */
 	NODE_ITEMS = 1024, /* item is of a list, else of additional properties */
+	NODE_RULES = 2048, /* x-kubernetes-validations here or below */
 };
 struct node;
 struct node_list {
@@ -56,8 +60,8 @@ struct node_list {
 struct pattern {
 	struct pattern *next; /* of the same tree */
 	char *text;
-	void *code; /* compiled when first used */
-	bool bad;   /* cannot be compiled: matches everything */
+	struct cel_regex *code; /* compiled when first used */
+	bool bad;		/* cannot be compiled: matches everything */
 };
 /* What only some schemas say. */
 struct rules {
@@ -73,6 +77,17 @@ struct rules {
 	size_t n_keys;
 	struct node_list all_of, any_of, one_of;
 	const struct node *not_;
+	struct cel_rule *cel; /* x-kubernetes-validations */
+	size_t n_cel;
+};
+/* One rule in CEL; compiled when it is first used. */
+struct cel_rule {
+	struct cel_rule *next; /* of the same tree; the first of its node */
+	size_t n;	       /* of the first: how many stand behind each other */
+	const char *rule, *message, *message_expression, *reason, *field_path;
+	bool optional_old_self, tried, uses_old_self;
+	struct cel_program *program, *message_program;
+	char *error;
 };
 struct properties {
 	struct message message;	      /* fields sorted by name, for server-side apply */
@@ -91,8 +106,15 @@ struct tree {
 	struct chunk *chunks;
 	struct pattern *patterns;
 	json_t *values; /* keeps default and enum values */
+	struct cel_rule *rules;
+	struct cel_type **types; /* of nodes, hashed by their address */
+	size_t n_types, cap_types;
 	size_t bytes;
 };
+void *tree_take(struct tree *t, size_t n); /* zeroed; lives as long as the tree */
+const char *tree_text(struct tree *t, const char *s);
+void tree_add_rules(struct tree *t, struct rules *r, const json_t *list);
+void tree_free_rules(struct tree *t);
 struct tree *tree_compile(const json_t *schema, bool resource);
 void tree_free(struct tree *t);
 /* The child of that name, or NULL. */
@@ -176,6 +198,15 @@ void node_default(const struct node *n, json_t *v);
 /* The same for a default value of a schema. */
 void node_check(const struct node *n, const json_t *v, const json_t *old, const char *path,
 		struct err *err);
+/* Runs the rules in CEL on an object; spine has the types. */
+void node_run_rules(struct tree *t, const json_t *v, const json_t *old, const char *path,
+		    struct err *err);
+/* The type of what the node describes, NULL: expressions cannot see it. root: of a resource. */
+const struct cel_type *node_cel_type(struct tree *t, const struct node *n, bool root);
+/* Compiles rule and message for values of that type. Both texts in the words of upstream, NULL: no
+ * error; caller frees. */
+void cel_rule_compile(struct cel_rule *rule, const struct cel_type *self, char **rule_error,
+		      char **message_error);
 bool format_known(const char *format);
 bool format_matches(const char *format, const char *text);
 /* First value at a JSON path of a column, borrowed; NULL: none. */
