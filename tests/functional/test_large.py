@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+import time
 
 from lib import Cluster, Failure, equal, sanitized, true, wait
 from test_machinery import Connection, ask
@@ -121,3 +122,72 @@ def test_clients_that_go():
         big = [r for r in table["rows"] if r["object"]["metadata"]["name"] == "big"]
         true(KEYS - 20 <= int(big[0]["cells"][1]) <= KEYS, "the number of keys")
         true(c.daemon.poll() is None, "the daemon lives")
+
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+BOATS = "/apis/large.example.com/v1/namespaces/default/boats"
+
+
+def definition(limit):
+    hold = {"type": "object", "properties": {
+        "name": {"type": "string", "maxLength": limit}, "size": {"type": "integer", "default": limit},
+        "rows": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}}}
+    schema = {"type": "object", "properties": {
+        "spec": {"type": "object", "properties": {"holds": {"type": "array", "items": hold}}}}}
+    columns = [{"name": f"Column{i}", "type": "string", "jsonPath": f".spec.holds[{i}].name"} for i in range(limit % 7)]
+    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "boats.large.example.com"},
+            "spec": {"group": "large.example.com", "scope": "Namespaced",
+                     "names": {"plural": "boats", "singular": "boat", "kind": "Boat", "listKind": "BoatList"},
+                     "versions": [{"name": "v1", "served": True, "storage": True,
+                                   "schema": {"openAPIV3Schema": schema}, "additionalPrinterColumns": columns}]}}
+
+
+def boat(i):
+    return {"apiVersion": "large.example.com/v1", "kind": "Boat", "metadata": {"name": f"b{i}"},
+            "spec": {"holds": [{"name": f"hold {n}", "rows": [list(range(10)) for _ in range(4)]} for n in range(300)]}}
+
+
+def test_definition_changes():
+    """Schemas and columns change, and the kind goes, while tasks are at its objects."""
+    with Cluster() as c:
+        stop = threading.Event()
+
+        def defined(limit):
+            def ready():
+                ask(c, "POST", CRDS, definition(limit))
+                return ask(c, "GET", BOATS).code == 200
+            wait("the kind", ready)
+
+        def use(i):
+            while not stop.is_set():
+                ask(c, "POST", BOATS, boat(i))
+                ask(c, "PATCH", f"{BOATS}/b{i}", {"metadata": {"labels": {"a": "b"}}}, ctype=MERGE)
+                ask(c, "PATCH", f"{BOATS}/b{i}", boat(i), ctype=APPLY, fieldManager="m", force="true")
+                ask(c, "GET", BOATS, accept=TABLE)
+                ask(c, "GET", f"{BOATS}/b{i}", accept="application/yaml")
+        defined(30)
+        users = [threading.Thread(target=use, args=(i,)) for i in range(4)]
+        for u in users:
+            u.start()
+        try:
+            for n in range(8):
+                spec = json.dumps([{"op": "replace", "path": "/spec/versions", "value":
+                                    definition(31 + n)["spec"]["versions"]}])
+                ask(c, "PATCH", f"{CRDS}/boats.large.example.com", spec, ctype=JSON_PATCH, want=200)
+                time.sleep(0.05)
+            for n in range(3):
+                ask(c, "DELETE", f"{CRDS}/boats.large.example.com", want=200)
+                wait("the kind to go",
+                     lambda: ask(c, "GET", f"{CRDS}/boats.large.example.com").code == 404)
+                defined(40 + n)
+        finally:
+            stop.set()
+            for u in users:
+                u.join()
+        true(c.daemon.poll() is None, "the daemon lives")
+        uids = {b["metadata"]["uid"] for b in ask(c, "GET", BOATS).json["items"]}
+        ask(c, "DELETE", f"{CRDS}/boats.large.example.com", want=200)
+        defined(50)
+        left = [b for b in ask(c, "GET", BOATS).json["items"] if b["metadata"]["uid"] in uids]
+        equal(left, [], "objects of a definition that is gone")
