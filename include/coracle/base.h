@@ -337,6 +337,8 @@ static inline void breathe(void)
 /* Nothing is put aside between the two; they nest. For what must see one state of the world. */
 void breath_hold(void);
 void breath_release(void);
+/* Is this computing that may be put aside? */
+bool breathing(void);
 /* Calls release(ptr) when nothing that is aside now can know it any more. */
 void breath_outlive(void (*release)(void *), void *ptr);
 /* For the loop: what does that. NULL: nothing is ever aside. */

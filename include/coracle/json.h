@@ -62,10 +62,16 @@ size_t json_plain_len(const char *s, size_t len, bool ascii);
  * and its length. False when there is none. */
 bool json_text_find(const char *text, size_t len, const char *path, const char **at, size_t *n);
 
-/* As json_equal(), but breathes; NULL equals nothing. Copying, freeing and setting do by themselves
- * once breath_values() has been called. */
+/* As json_equal(), but breathes; NULL equals nothing. */
 bool json_same(const json_t *a, const json_t *b);
-void breath_values(void);
+/* From now on whatever jansson does with values breathes. Their memory is not of malloc(3) then:
+ * what jansson has allocated itself only jansson can free. */
+void json_values_breathe(void);
+/* Memory of such values, in bytes. */
+size_t json_values_size(void);
+/* As json_dumps(), which it stands for, because its text goes to free(3); breathes. */
+char *json_text_as(const json_t *v, size_t flags);
+#define json_dumps(v, flags) json_text_as(v, flags)
 
 /* Appends a key to a dotted path; cuts the path back to len bytes. */
 void path_add(struct strbuf *b, const char *key);

@@ -47,6 +47,11 @@ void breath_outlive(void (*release)(void *), void *ptr)
 		release(ptr);
 }
 
+bool breathing(void)
+{
+	return put_aside != NULL;
+}
+
 void breath_hold(void)
 {
 	held++;
@@ -58,23 +63,6 @@ void breath_release(void)
 }
 
 /* ---- values --------------------------------------------------------------------------------- */
-
-static void *value_malloc(size_t size)
-{
-	breathe();
-	return malloc(size);
-}
-
-static void value_free(void *p)
-{
-	free(p);
-	breathe();
-}
-
-void breath_values(void)
-{
-	json_set_alloc_funcs(value_malloc, value_free);
-}
 
 /* jansson's own goes without a rest, and compares what is the same thing. */
 static bool same_members(const json_t *a, const json_t *b)

@@ -151,3 +151,19 @@ char *json_text(const json_t *v, size_t *ret_len)
 
 	return json_text_mark(v, ret_len ? ret_len : &len, NULL, &at, &n);
 }
+
+static int add_piece(const char *text, size_t len, void *b)
+{
+	breathe();
+	strbuf_add(b, text, len);
+	return 0;
+}
+
+char *json_text_as(const json_t *v, size_t flags)
+{
+	auto_strbuf b = {0};
+
+	if (json_dump_callback(v, add_piece, &b, flags) < 0)
+		return NULL;
+	return strbuf_steal(&b);
+}

@@ -112,6 +112,7 @@ static void show_memory(void *arg UNUSED, json_t *rows)
 				put_row(rows, fields[i].what, kb);
 	put_row(rows, "heap, used", (heap.uordblks + heap.hblkhd) / 1024);
 	put_row(rows, "heap, free", heap.fordblks / 1024);
+	put_row(rows, "large values", json_values_size() / 1024);
 }
 
 struct quiet *quiet_new(struct loop *loop)

@@ -126,7 +126,7 @@ void tasks_init(struct loop *loop)
 	list_init(&loop->retired);
 	work_init(&loop->task_work, on_work, loop);
 	loop->task_turn = UINT64_MAX;
-	breath_values();
+	json_values_breathe();
 	breath_keeper(keep, loop);
 }
 

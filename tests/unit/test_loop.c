@@ -282,7 +282,13 @@ static void test_task_values(void **state)
 	loop_bury(*state);
 	for (turns = 0; turns < 3; turns++)
 		turn(*state);
-	loop_discard(*state, v.b); /* teardown frees the rest */
+	loop_discard(*state, v.b);
+	loop_bury(*state);
+	tasks_finish(*state);
+	assert_true(json_values_size() <= (64U << 10)); /* it has all gone back */
+	json_auto_t *last = NULL;
+
+	loop_discard(*state, json_deep_copy(last = large_value())); /* teardown frees it */
 	start_task(*state, &(struct sum){0}, 1);
 	tasks_finish(*state);
 }
