@@ -48,6 +48,7 @@ enum field_flags {
 	FIELD_REQUIRED = 32,
 	FIELD_IMMUTABLE = 64,
 	FIELD_OPTIONAL = 256, /* not among the required ones of OpenAPI, though FIELD_ALWAYS */
+	FIELD_NEEDED = 512,   /* among them, though it may be left out */
 	FIELD_OR_BOOL = 128,  /* true or false may stand in place of the message */
 };
 struct message;
@@ -140,6 +141,7 @@ struct kind {
 	bool has_generation;	   /* generation counts changes of spec */
 	bool unconditional_update; /* PUT without resourceVersion is allowed */
 	bool create_on_update;	   /* PUT on a missing object creates it */
+	bool returned;		   /* DELETE answers with the last state, not with a Status */
 	bool computed;		   /* not stored: made when it is asked for */
 	bool inert; /* stored and served, but nothing acts on it yet: creating one warns */
 	const char *name_rule; /* "dns1123subdomain" "dns1123label" "dns1035label" "pathsegment" */

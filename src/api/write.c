@@ -183,7 +183,7 @@ void handle_delete(struct call *c)
 {
 	const struct object *o;
 	struct delete_options options = {0};
-	bool gone = false;
+	bool gone = false, with_status;
 	auto_err err = {0};
 	int rc = call_delete_options(c, NULL, &options, &err);
 
@@ -193,14 +193,15 @@ void handle_delete(struct call *c)
 		rc = registry_delete(c->api->registry, c->target.kind, target_ns(c), c->target.name,
 				     &options.write, &o, &gone, &err);
 	}
+	with_status = gone && !c->target.kind->returned;
 	if (rc < 0)
 		call_reply_err(c, &err);
-	else if (options.write.dry_run && gone)
+	else if (options.write.dry_run && with_status)
 		call_reply_json(c, 200, deleted_status(c, o));
 	else if (options.write.dry_run)
 		call_reply_object(c, 200, o);
 	else
-		wait_for(c, 200, gone ? NULL : o, gone ? deleted_status(c, o) : NULL);
+		wait_for(c, 200, with_status ? NULL : o, with_status ? deleted_status(c, o) : NULL);
 	delete_options_done(&options);
 }
 

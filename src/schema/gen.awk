@@ -119,7 +119,7 @@ $1 == "package" {
 
 $1 == "kind" {
 	check_attributes(w, n, 4, " singular list short categories namespaced status generation " \
-		"unconditional putcreates inert computed name verbs symbol set_defaults validate cells field_label " \
+		"unconditional putcreates returned inert computed name verbs symbol set_defaults validate cells field_label " \
 		"storage to_storage from_storage ")
 	kinds[++n_kinds] = w[2]
 	k = n_kinds
@@ -129,7 +129,7 @@ $1 == "kind" {
 	kind_package[k] = substr(w[2], 1, length(w[2]) - length(kind_name[k]) - 1)
 	plural[k] = w[3]
 	for (i = 1; i <= split("singular list short categories namespaced status generation " \
-		"unconditional putcreates inert computed name verbs symbol set_defaults validate cells field_label " \
+		"unconditional putcreates returned inert computed name verbs symbol set_defaults validate cells field_label " \
 		"storage to_storage from_storage", names, " "); i++)
 		kind_attr[k, names[i]] = attribute(w, n, 4, names[i])
 	n_subs[k] = n_columns[k] = 0
@@ -170,12 +170,13 @@ $1 == "message" {
 }
 
 $1 ~ /^[0-9]+$/ {
-	check_attributes(w, n, 4, " ptr always optional inline required immutable merge retain keys set " \
+	check_attributes(w, n, 4, " ptr always optional needed inline required immutable merge retain keys set " \
 		"atomic orbool default rule ")
 	flags = ""
 	if (attribute(w, n, 4, "ptr") != "") flags = flags " | FIELD_POINTER"
 	if (attribute(w, n, 4, "always") != "") flags = flags " | FIELD_ALWAYS"
 	if (attribute(w, n, 4, "optional") != "") flags = flags " | FIELD_OPTIONAL"
+	if (attribute(w, n, 4, "needed") != "") flags = flags " | FIELD_NEEDED"
 	if (attribute(w, n, 4, "inline") != "") flags = flags " | FIELD_INLINE"
 	if (attribute(w, n, 4, "retain") != "") flags = flags " | FIELD_RETAIN_KEYS"
 	if (attribute(w, n, 4, "atomic") != "") flags = flags " | FIELD_MAP_ATOMIC"
@@ -311,6 +312,7 @@ function put_kind(k, s, i, t, part)
 	if (kind_attr[k, "generation"] != "") print "\t.has_generation = true,"
 	if (kind_attr[k, "unconditional"] != "") print "\t.unconditional_update = true,"
 	if (kind_attr[k, "putcreates"] != "") print "\t.create_on_update = true,"
+	if (kind_attr[k, "returned"] != "") print "\t.returned = true,"
 	if (kind_attr[k, "inert"] != "") print "\t.inert = true,"
 	if (kind_attr[k, "computed"] != "") print "\t.computed = true,"
 	t = kind_attr[k, "name"]

@@ -60,8 +60,9 @@ static void mark_kind(struct openapi *d, const struct kind *k)
  * kinds of this moment. */
 static struct openapi *openapi_new(const char *api_version)
 {
-	static const char *const always[] = {META_PREFIX "DeleteOptions", META_PREFIX "ListMeta",
-					     META_PREFIX "Status"};
+	static const char *const always[] = {META_PREFIX "APIResourceList",
+					     META_PREFIX "DeleteOptions", META_PREFIX "ListMeta",
+					     META_PREFIX "Status", META_PREFIX "WatchEvent"};
 	struct openapi *d = xnew(struct openapi);
 	char buf[API_VERSION_MAX];
 	const struct kind *k;
@@ -163,11 +164,27 @@ static void put_head(struct openapi *d, struct strbuf *out)
 	}
 }
 
+/* Is the kind that is looked at the first one of its group and version? */
+static bool is_first(const struct openapi *d)
+{
+	const struct kind *k = d->kinds[d->at];
+
+	for (size_t i = 0; i < d->at; i++)
+		if (streq(d->kinds[i]->group, k->group) && streq(d->kinds[i]->version, k->version))
+			return false;
+	return !k->custom;
+}
+
 /* The next path; false: there is none left. */
 static bool put_path(struct openapi *d, struct strbuf *out)
 {
 	while (d->at < d->n_kinds) {
-		auto_free char *path = openapi_path(d, d->kinds[d->at], d->sub++);
+		const struct kind *k = d->kinds[d->at];
+		auto_free char *path = d->sub	     ? openapi_path(d, k, d->sub - 1)
+				       : is_first(d) ? openapi_resources(d, k)
+						     : xstrdup("");
+
+		d->sub++;
 
 		if (path && *path) {
 			put_piece(d, out, SECTION_PATH, path);

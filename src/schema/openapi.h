@@ -56,6 +56,8 @@ const char *openapi_special(struct openapi *d, size_t i);
 bool openapi_is_special(const struct message *m);
 /* The i-th path of a kind. NULL behind the last; "" when the kind has not this one. */
 char *openapi_path(struct openapi *d, const struct kind *k, size_t i);
+/* The path that lists the resources of the kind's group and version. */
+char *openapi_resources(struct openapi *d, const struct kind *k);
 /* Message that answers of the subresource have, NULL: text. */
 const struct message *openapi_answer(const struct kind *k, const struct subresource *s);
 

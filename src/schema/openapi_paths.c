@@ -25,7 +25,9 @@ struct operation {
 	"allowWatchBookmarks?,continue,fieldSelector,labelSelector,limit#,resourceVersion,"        \
 	"resourceVersionMatch,sendInitialEvents?,timeoutSeconds#,watch?"
 #define WRITE_QUERY "dryRun,fieldManager,fieldValidation"
-#define DELETE_QUERY "dryRun,gracePeriodSeconds#,orphanDependents?,propagationPolicy"
+#define DELETE_QUERY                                                                               \
+	"dryRun,gracePeriodSeconds#,ignoreStoreReadErrorWithClusterBreakingPotential?,"            \
+	"orphanDependents?,propagationPolicy"
 
 static const struct operation on_all[] = {
 	{"get", "list", VERB_LIST, "list", "list or watch objects of kind", BODY_NONE, ANSWER_LIST,
@@ -38,8 +40,8 @@ static const struct operation on_list[] = {
 	 ANSWER_OBJECT, "201 202", WRITE_QUERY},
 	{"delete", "deletecollection", VERB_DELETECOLLECTION, "delete",
 	 "delete all or selected objects of kind", BODY_DELETE, ANSWER_STATUS, "",
-	 "continue,dryRun,fieldSelector,gracePeriodSeconds#,labelSelector,limit#,"
-	 "orphanDependents?,propagationPolicy,resourceVersion,resourceVersionMatch,"
+	 "continue,fieldSelector,labelSelector,limit#," DELETE_QUERY
+	 ",resourceVersion,resourceVersionMatch,"
 	 "sendInitialEvents?,timeoutSeconds#"},
 };
 static const struct operation on_item[] = {
@@ -76,6 +78,11 @@ static const struct operation on_connect[] = {
 	{"patch", "connect", VERB_PATCH, "connect", "connect to the named", BODY_NONE, ANSWER_TEXT,
 	 "", NULL},
 	{"delete", "connect", VERB_DELETE, "connect", "connect to the named", BODY_NONE,
+	 ANSWER_TEXT, "", NULL},
+	/* only through proxies, which are those that know DELETE */
+	{"head", "connect", VERB_DELETE, "connect", "connect to the named", BODY_NONE, ANSWER_TEXT,
+	 "", NULL},
+	{"options", "connect", VERB_DELETE, "connect", "connect to the named", BODY_NONE,
 	 ANSWER_TEXT, "", NULL},
 };
 
@@ -344,7 +351,8 @@ static void put_response(struct openapi *d, const char *code, const char *text, 
 
 static void put_responses(struct openapi *d, const struct place *p, const struct operation *op)
 {
-	auto_free char *name = definition_of(p, op->answer);
+	bool object = streq(op->action, "delete") && p->k->returned;
+	auto_free char *name = definition_of(p, object ? ANSWER_OBJECT : op->answer);
 	const char *types = answer_types(op);
 
 	openapi_key(&d->b, "responses");
@@ -456,4 +464,30 @@ char *openapi_path(struct openapi *d, const struct kind *k, size_t i)
 			       ? put_sub(d, k, &k->subresources[i / 2], i % 2 == 1)
 			       : NULL;
 	}
+}
+
+char *openapi_resources(struct openapi *d, const struct kind *k)
+{
+	static const char types[] = "application/json,application/yaml";
+	auto_strbuf id = {0};
+
+	strbuf_adds(&id, "get");
+	put_group(&id, k, true);
+	put_camel(&id, k->version, strlen(k->version), true);
+	strbuf_adds(&id, "APIResources");
+	strbuf_adds(&d->b, "{\"get\":{\"description\":\"get available resources\"");
+	openapi_member(&d->b, "operationId", id.s);
+	put_tags(d, k);
+	if (!d->v3) {
+		openapi_csv(&d->b, "consumes", types);
+		openapi_csv(&d->b, "produces", types);
+		openapi_csv(&d->b, "schemes", "https");
+	}
+	openapi_key(&d->b, "responses");
+	strbuf_addc(&d->b, '{');
+	put_response(d, "200", "OK", types, META_PREFIX "APIResourceList");
+	put_response(d, "401", "Unauthorized", NULL, NULL);
+	strbuf_adds(&d->b, "}}}");
+	return xasprintf("/%s%s%s/%s/", *k->group ? "apis" : "api", *k->group ? "/" : "", k->group,
+			 k->version);
 }

@@ -229,6 +229,12 @@ static void put_properties(struct openapi *d, const struct message *m)
 	}
 }
 
+static bool is_required(const struct field *f)
+{
+	return (f->flags & FIELD_NEEDED) ||
+	       ((f->flags & FIELD_ALWAYS) && !(f->flags & FIELD_OPTIONAL));
+}
+
 /* Names of the fields that must be there, those of inline messages too. Returns n and their number.
  */
 static size_t put_required(struct openapi *d, const struct message *m, size_t n)
@@ -238,7 +244,7 @@ static size_t put_required(struct openapi *d, const struct message *m, size_t n)
 
 		if (!*f->name) {
 			n = put_required(d, f->message, n);
-		} else if ((f->flags & FIELD_ALWAYS) && !(f->flags & FIELD_OPTIONAL)) {
+		} else if (is_required(f)) {
 			if (n++ == 0) {
 				openapi_key(&d->b, "required");
 				strbuf_addc(&d->b, '[');
@@ -266,6 +272,12 @@ static bool is_kind(const char *group, const char *version, const char *kind)
 		}
 	}
 	return false;
+}
+
+/* Kinds of meta.k8s.io that are the core group's when they travel alone. */
+static bool is_common(const char *kind)
+{
+	return streq(kind, "Status") || streq(kind, "APIResourceList");
 }
 
 /* DeleteOptions and its like belong to every group and version. */
@@ -300,7 +312,8 @@ static void put_message_gvk(struct openapi *d, const struct message *m)
 {
 	const char *kind = strrchr(m->name, '.') + 1;
 
-	if (streq(m->name, META_PREFIX "DeleteOptions")) {
+	if (streq(m->name, META_PREFIX "DeleteOptions") ||
+	    streq(m->name, META_PREFIX "WatchEvent")) {
 		put_every_gvk(d, kind);
 		return;
 	}
@@ -310,13 +323,13 @@ static void put_message_gvk(struct openapi *d, const struct message *m)
 
 		if (strncmp(m->name, p->prefix, len) != 0 || m->name + len + 1 != kind)
 			continue;
-		/* the types of meta.k8s.io are the core group's when they travel alone */
-		if (streq(p->group, "meta.k8s.io") ? !streq(kind, "Status")
-						   : !is_kind(p->group, p->version, kind))
+		bool common = streq(p->group, "meta.k8s.io");
+
+		if (common ? !is_common(kind) : !is_kind(p->group, p->version, kind))
 			continue;
 		openapi_key(&d->b, "x-kubernetes-group-version-kind");
 		strbuf_addc(&d->b, '[');
-		openapi_gvk(&d->b, streq(kind, "Status") ? "" : p->group, p->version, kind);
+		openapi_gvk(&d->b, common ? "" : p->group, p->version, kind);
 		strbuf_addc(&d->b, ']');
 	}
 }

@@ -133,7 +133,8 @@ OPERATION = message({
     7: ("consumes", text, 1), 8: ("parameters", parameter, 1),
     9: ("responses", named(1, inside(1, RESPONSE)), 0), 10: ("schemes", text, 1)}, 13)
 PATH = message({2: ("get", OPERATION, 0), 3: ("put", OPERATION, 0), 4: ("post", OPERATION, 0),
-                5: ("delete", OPERATION, 0), 8: ("patch", OPERATION, 0), 9: ("parameters", parameter, 1)}, 10)
+                5: ("delete", OPERATION, 0), 6: ("options", OPERATION, 0), 7: ("head", OPERATION, 0),
+                8: ("patch", OPERATION, 0), 9: ("parameters", parameter, 1)}, 10)
 STRINGS = named(1, lambda data: [v.decode() for _, v in fields(data)])
 API_KEY = message({1: ("type", text, 0), 2: ("name", text, 0), 3: ("in", text, 0), 4: ("description", text, 0)}, 5)
 
@@ -190,7 +191,8 @@ CRD = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinitio
                                                    "x-kubernetes-list-map-keys": ["name"],
                                                    "items": {"type": "object", "required": ["name"], "properties": {
                                                        "name": {"type": "string", "pattern": "^[a-z]+$"},
-                                                       "mode": {"type": "string", "enum": ["true", "a: b", "no", "1.0", "x\n"]}}}},
+                                                       "mode": {"type": "string",
+                                                                "enum": ["true", "a: b", "no", "1.0", "x\n"]}}}},
                                           "map": {"type": "object", "additionalProperties": {"type": "string"}},
                                           "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
                                           "port": {"x-kubernetes-int-or-string": True}}},
@@ -258,3 +260,31 @@ def test_negotiation(c):
     answer, data = raw(c, PROTOBUF, **{"If-None-Match": tag})
     equal(answer.status, 200, "a changed definition")
     equal(document(data)["definitions"]["com.example.docs.v1.Foo"]["description"], "another")
+
+
+def send(c, method, path, body=None):
+    with contextlib.closing(Connection(c.socket)) as connection:
+        connection.request(method, path, body and json.dumps(body), {"Content-Type": "application/json"})
+        return json.loads(connection.getresponse().read())
+
+
+def test_answers_are_as_described(c):
+    paths = json.loads(raw(c, "application/json")[1])["paths"]
+    for plural, kind, spec in (("configmaps", "ConfigMap", None), ("persistentvolumeclaims", "PersistentVolumeClaim", {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}),
+                               ("services", "Service", {"ports": [{"port": 80}]}),
+                               ("serviceaccounts", "ServiceAccount", None), ("resourcequotas", "ResourceQuota", {}),
+                               ("limitranges", "LimitRange", {"limits": []})):
+        path = "/api/v1/namespaces/{namespace}/" + plural
+        obj = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "x"}}
+        if spec is not None:
+            obj["spec"] = spec
+        made = send(c, "POST", path.format(namespace="default"), obj)
+        listed = send(c, "GET", path.format(namespace="default"))
+        gone = send(c, "DELETE", path.format(namespace="default") + "/x")
+        for answer, operation in ((made, paths[path]["post"]), (listed, paths[path]["get"]),
+                                  (gone, paths[path + "/{name}"]["delete"])):
+            told = operation["responses"]["200"]["schema"]["$ref"].split(".")[-1]
+            equal(answer["kind"], told, operation["operationId"])
+    equal(send(c, "GET", "/apis/apps/v1")["kind"],
+          paths["/apis/apps/v1/"]["get"]["responses"]["200"]["schema"]["$ref"].split(".")[-1])
