@@ -4,11 +4,11 @@
  *
  * Purpose: what the Kubernetes API server does between decoding and storage, for every writer
  * alike (api, controllers, node): metadata (uid, generateName, creationTimestamp, generation),
- * defaults, validation, admission (namespace life cycle, service account, limits), allocation of
- * cluster IPs and node ports, optimistic concurrency, status/spec separation, finalizers, graceful
- * deletion and propagation policy, events.
- * Lifetime: registry_new() after store_open(); it makes the system namespaces, the `default`
- * ServiceAccounts come from the controllers.
+ * defaults, validation, admission (namespace life cycle, service account, limits, policies),
+ * allocation of cluster IPs and node ports, optimistic concurrency, status/spec separation,
+ * finalizers, graceful deletion and propagation policy, events. Lifetime: registry_new() after
+ * store_open(); it makes the system namespaces, the `default` ServiceAccounts come from the
+ * controllers.
  */
 #ifndef CORACLE_REGISTRY_H
 #define CORACLE_REGISTRY_H
@@ -31,6 +31,14 @@ struct store *registry_store(const struct registry *r);
 /* Holds a definition until its objects have been deleted. */
 #define CRD_CLEANUP_FINALIZER "customresourcecleanup.apiextensions.k8s.io"
 
+/* Who writes, for admission policies. */
+struct cel_access;
+struct write_by {
+	json_t *(*user)(void *arg); /* UserInfo, new */
+	bool (*authorize)(void *arg, const struct cel_access *access, const char **reason);
+	void *arg;
+	struct strv *warnings; /* gets what a policy warns of */
+};
 struct write_options {
 	bool dry_run;		      /* everything but storing; *ret is a detached object */
 	enum store_class storage;     /* default (0): STORE_DURABLE */
@@ -51,6 +59,7 @@ struct write_options {
 	int (*admit)(void *arg, const struct kind *k, const char *subresource, json_t *obj,
 		     const struct object *old, struct err *err);
 	void *admit_arg;
+	const struct write_by *by; /* NULL: the system itself */
 };
 
 /*

@@ -203,8 +203,8 @@ extern const struct kind kind_namespace, kind_node, kind_pod, kind_replicaset, k
 	kind_clusterrole, kind_rolebinding, kind_clusterrolebinding, kind_certificatesigningrequest,
 	kind_customresourcedefinition, kind_lease, kind_servicecidr, kind_ipaddress, kind_csinode,
 	kind_runtimeclass, kind_flowschema, kind_prioritylevelconfiguration, kind_apiservice,
-	kind_componentstatus, kind_replicationcontroller, kind_ingress, kind_ingressclass,
-	kind_storageclass;
+	kind_componentstatus, kind_validatingadmissionpolicy, kind_validatingadmissionpolicybinding,
+	kind_replicationcontroller, kind_ingress, kind_ingressclass, kind_storageclass;
 /* autoscaling/v1 Scale: a subresource's kind, for Tables alone (no message, not in schema_kinds).
  */
 extern const struct kind kind_scale;
@@ -258,6 +258,41 @@ void schema_warnings(const struct kind *k, const json_t *obj, struct strv *warni
 /* What expressions (cel.h) ask of this module: quantities and formats; it authorizes nothing. */
 struct cel_host;
 const struct cel_host *schema_cel_host(void);
+
+/* ---- expressions of admission policies --------------------------------------------------- */
+
+/* The variables, by their place in what cel_eval() is given. */
+enum policy_var {
+	POLICY_OBJECT,
+	POLICY_OLD_OBJECT,
+	POLICY_REQUEST,
+	POLICY_PARAMS,
+	POLICY_NAMESPACE,
+	POLICY_AUTHORIZER,
+	POLICY_VARIABLES,
+	POLICY_VARS,
+};
+/* Where an expression stands: what it sees and what it has to be. */
+enum policy_use { POLICY_CONDITION, POLICY_RULE, POLICY_MESSAGE, POLICY_AUDIT, POLICY_VARIABLE };
+struct cel_type;
+struct cel_program;
+struct policy_scope; /* outlives the programs that were compiled with it */
+/* spec: of a policy; NULL: of a webhook. object: the kind it is checked against, NULL: any. */
+struct policy_scope *policy_scope_new(const json_t *spec, const struct kind *object);
+void policy_scope_free(struct policy_scope *s); /* NULL allowed */
+/* NULL: *error in the words of upstream; caller frees. */
+struct cel_program *policy_compile(struct policy_scope *s, enum policy_use use, const char *text,
+				   char **error);
+/* Makes variables.<name> known to what is compiled later; the program is the scope's. */
+const struct cel_program *policy_add_variable(struct policy_scope *s, const char *name,
+					      const char *text, char **error);
+const struct cel_program *policy_variable(const struct policy_scope *s, const char *name,
+					  size_t *index);
+const struct cel_type *policy_variables_type(const struct policy_scope *s);
+const struct cel_type *policy_request_type(void);
+const struct cel_type *policy_namespace_type(void);
+/* status.typeChecking of a ValidatingAdmissionPolicy, new. */
+json_t *policy_type_check(const json_t *policy);
 
 /* ---- decoding --------------------------------------------------------------------------- */
 

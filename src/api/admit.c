@@ -5,6 +5,7 @@
  * (plugin/pkg/admission/certificates).
  */
 #include "internal.h"
+#include <coracle/cel.h>
 
 static bool member_same(const json_t *obj, const struct object *old, const char *member)
 {
@@ -178,6 +179,54 @@ static int check_signing(struct call *c, const struct kind *k, json_t *obj,
 	return forbidden(k, obj, "user not permitted to sign requests with signerName", signer,
 			 err);
 }
+
+/* ---- admission policies ------------------------------------------------------------------ */
+
+static json_t *by_user(void *arg)
+{
+	return user_info(&((struct call *)arg)->user);
+}
+
+/* A service account as it would be after its token was checked. */
+static void account_user(struct user *u, const struct cel_access *access)
+{
+	strv_add(&u->groups, "system:serviceaccounts");
+	strv_addf(&u->groups, "system:serviceaccounts:%s", access->namespace);
+	user_complete(u, access->user);
+}
+
+static const char *or_empty(const char *s)
+{
+	return s ? s : "";
+}
+
+static bool by_authorize(void *arg, const struct cel_access *access, const char **reason)
+{
+	struct call *c = arg;
+	const struct access a = {.verb = access->verb,
+				 .path = access->path,
+				 .group = or_empty(access->group),
+				 .version = "",
+				 .resource = or_empty(access->resource),
+				 .sub = or_empty(access->subresource),
+				 .ns = or_empty(access->in_namespace),
+				 .name = or_empty(access->name)};
+	auto_user account = {0};
+
+	*reason = "";
+	if (access->user)
+		account_user(&account, access);
+	return identity_allows(c->api->config.identity, access->user ? &account : &c->user, &a,
+			       NULL);
+}
+
+const struct write_by *call_by(struct call *c)
+{
+	c->by = (struct write_by){by_user, by_authorize, c, &c->warnings};
+	return &c->by;
+}
+
+/* ---- the table -------------------------------------------------------------------------- */
 
 static const struct {
 	const struct kind *kind;

@@ -358,7 +358,7 @@ int call_delete_options(struct call *c, json_t *body, struct delete_options *ret
 	bool dry_run;
 	int rc;
 
-	*ret = (struct delete_options){.write = {.grace_seconds = -1}};
+	*ret = (struct delete_options){.write = {.grace_seconds = -1, .by = call_by(c)}};
 	ret->body = body ? json_incref(body) : delete_body(c, err);
 	if (!ret->body)
 		return -EINVAL;

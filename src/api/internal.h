@@ -122,6 +122,7 @@ struct call {
 	char *selected; /* name that the field selector wants, or NULL */
 	struct accept accept;
 	struct strv warnings; /* Warning headers */
+	struct write_by by;   /* what admission policies are told of the user */
 	bool immutable;	      /* the answer may be kept: not "no-cache" */
 	char *manager;	      /* see call_manager() */
 	char *next_token;     /* Status.metadata.continue of an error answer, or NULL */
@@ -225,6 +226,8 @@ int option_invalid(const struct call *c, const char *reason, const char *field, 
 		   struct err *err);
 int call_dry_run(struct call *c, bool *ret, struct err *err) MUST_CHECK;
 /* Whose the changed fields will be: fieldManager, or what User-Agent names; lives as the call. */
+/* Who writes, for struct write_options; lives as the call. */
+const struct write_by *call_by(struct call *c);
 int call_manager(struct call *c, const char **ret, struct err *err) MUST_CHECK;
 int call_delete_options(struct call *c, json_t *body /* borrowed or NULL */,
 			struct delete_options *ret, struct err *err) MUST_CHECK;

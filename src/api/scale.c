@@ -189,8 +189,11 @@ static int check_scale(const json_t *scale, struct err *err)
 static void scale_store(struct call *c, const json_t *scale)
 {
 	auto_err err = {0};
-	struct write_options options = {
-		.done = scale_done, .done_arg = c, .grace_seconds = -1, .tracked_as = "scale"};
+	struct write_options options = {.done = scale_done,
+					.done_arg = c,
+					.grace_seconds = -1,
+					.tracked_as = "scale",
+					.by = call_by(c)};
 	const struct object *o = call_object(c, &err), *stored;
 	const char *rev = json_str(scale, "metadata.resourceVersion", "");
 	struct scale_paths paths;
@@ -259,7 +262,8 @@ static json_t *parent_of(const struct call *c, const json_t *scale)
 static void scale_apply(struct call *c)
 {
 	auto_err err = {0};
-	struct write_options options = {.done = scale_done, .done_arg = c, .grace_seconds = -1};
+	struct write_options options = {
+		.done = scale_done, .done_arg = c, .grace_seconds = -1, .by = call_by(c)};
 	json_auto_t *scale = apply_body(c, message_find("io.k8s.api.autoscaling.v1.Scale"),
 					"autoscaling/v1", "Scale", &options, &err);
 	const struct object *o = scale ? call_object(c, &err) : NULL, *stored;

@@ -53,7 +53,8 @@ struct write_options write_options_for(struct call *c)
 				      .done_arg = c,
 				      .grace_seconds = -1,
 				      .admit = admit_write,
-				      .admit_arg = c};
+				      .admit_arg = c,
+				      .by = call_by(c)};
 }
 
 static void wait_for(struct call *c, int code, const struct object *o, json_t *status)

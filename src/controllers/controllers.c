@@ -9,7 +9,7 @@ static const struct controller_def *const defs[] = {
 	&gc_controller,		 &rbac_controller,	     &token_controller,
 	&crd_controller,	 &ipaddress_controller,	     &csinode_controller,
 	&flowschema_controller,	 &certificates_controller,   &apiservice_controller,
-	&replication_controller, &taint_controller,
+	&replication_controller, &taint_controller,	     &policy_controller,
 };
 
 struct controllers {

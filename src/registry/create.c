@@ -122,7 +122,16 @@ static int prepare(struct registry *r, const struct kind *k, const char *ns, jso
 		return rc;
 	schema_default(k, obj, NULL);
 	admit_defaulted(r, k, obj);
-	return schema_validate(k, obj, NULL, err);
+	rc = schema_validate(k, obj, NULL, err);
+	return rc < 0 ? rc
+		      : policy_review(r,
+				      &(struct review){.kind = k,
+						       .operation = "CREATE",
+						       .ns = meta_ns(obj),
+						       .name = meta_name(obj),
+						       .obj = obj,
+						       .o = o},
+				      err);
 }
 
 static int store(struct registry *r, const struct kind *k, json_t *obj, struct store_draft *d,

@@ -178,6 +178,15 @@ int registry_delete(struct registry *r, const struct kind *k, const char *ns, co
 	if (!old)
 		return fail_not_found(err, k, name);
 	rc = check_preconditions(old, o, err);
+	if (rc == 0)
+		rc = policy_review(r,
+				   &(struct review){.kind = k,
+						    .operation = "DELETE",
+						    .ns = old->ns,
+						    .name = old->name,
+						    .old = object_json(old),
+						    .o = o},
+				   err);
 	if (rc < 0)
 		return rc;
 	obj = object_dup(old);

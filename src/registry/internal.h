@@ -15,6 +15,7 @@
  *   account.c    the API's credentials in every pod
  *   runtimeclass.c  what a RuntimeClass adds to a pod
  *   classes.c    default classes of ingresses and claims
+ *   policy.c policy_eval.c   ValidatingAdmissionPolicies
  *   builtin.c    objects that a server makes for itself
  *   lease.c      the node's Lease
  *   service.c    cluster addresses and node ports
@@ -43,6 +44,15 @@ struct events {
 	uint64_t last_name; /* number in the newest name */
 };
 
+/* ValidatingAdmissionPolicies and their bindings, as policy.c knows them. */
+struct policies {
+	struct policy *v;
+	struct binding *bindings;
+	size_t n, n_bindings;
+	bool stale; /* to be read again */
+	struct store_watch *watches[2];
+};
+
 struct registry {
 	struct loop *loop;
 	struct store *store;
@@ -50,6 +60,7 @@ struct registry {
 	bool mount_tokens;
 	struct allocator allocator;
 	struct events events;
+	struct policies policies;
 	struct timer *lease_timer; /* armed while somebody watches leases */
 	unsigned lease_watchers;
 };
@@ -157,6 +168,19 @@ int quota_check(struct registry *r, const struct kind *k, const json_t *obj, con
 		struct err *err) MUST_CHECK;
 /* What a pod asks for altogether; what: "requests" or "limits". New. */
 json_t *pod_resources(const json_t *pod, const char *what);
+
+/* ---- policy.c --------------------------------------------------------------------------- */
+
+int policies_init(struct registry *r, struct err *err) MUST_CHECK;
+void policies_done(struct registry *r);
+/* A write that admission policies are asked about. obj NULL: it goes; old NULL: it comes. */
+struct review {
+	const struct kind *kind;
+	const char *sub, *operation, *ns, *name;
+	const json_t *obj, *old;
+	const struct write_options *o;
+};
+int policy_review(struct registry *r, const struct review *q, struct err *err) MUST_CHECK;
 
 /* ---- account.c -------------------------------------------------------------------------- */
 

@@ -107,6 +107,10 @@ struct registry *registry_new(struct loop *loop, struct store *store,
 		registry_free(r);
 		return NULL;
 	}
+	if (policies_init(r, err) < 0) {
+		registry_free(r);
+		return NULL;
+	}
 	if (make_system_objects(r, err) < 0) {
 		/* With a full disk on a later start all this is there already. */
 		err_wrap(err, -EIO, "cannot make the system objects");
@@ -122,6 +126,7 @@ void registry_free(struct registry *r)
 		return;
 	events_done(r);
 	lease_done(r);
+	policies_done(r);
 	allocator_done(r);
 	free(r->service_cidr);
 	free(r->node_name);

@@ -307,8 +307,8 @@ static int let_go(struct registry *r, const struct object *old, json_t *obj,
 }
 
 /* What the object will be: obj. */
-static int compute(const struct part *part, const struct object *old, json_t *obj, json_t *given,
-		   const struct write_options *o, struct err *err)
+static int compute(struct registry *r, const struct part *part, const struct object *old,
+		   json_t *obj, json_t *given, const struct write_options *o, struct err *err)
 {
 	const struct kind *k = old->kind;
 	const json_t *was = object_json(old);
@@ -330,9 +330,20 @@ static int compute(const struct part *part, const struct object *old, json_t *ob
 			     o->field_manager);
 	if (part->validate)
 		rc = schema_validate(k, obj, was, err);
-	if (rc == 0)
-		count_generation(k, obj, was);
-	return rc;
+	if (rc < 0)
+		return rc;
+	count_generation(k, obj, was);
+	return policy_review(
+		r,
+		&(struct review){.kind = k,
+				 .sub = o->tracked_as ? o->tracked_as : part->subresource,
+				 .operation = "UPDATE",
+				 .ns = old->ns,
+				 .name = old->name,
+				 .obj = obj,
+				 .old = was,
+				 .o = o},
+		err);
 }
 
 /* obj was computed from old, which must be the present state still. */
@@ -362,7 +373,7 @@ static int update_existing(struct registry *r, const struct part *part, const st
 {
 	json_auto_t *obj = part->subresource ? object_dup(old) : json_incref(given);
 	struct store_draft *d;
-	int rc = compute(part, old, obj, given, o, err);
+	int rc = compute(r, part, old, obj, given, o, err);
 
 	if (rc < 0)
 		return rc;

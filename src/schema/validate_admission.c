@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Validation of webhook configurations and of ValidatingAdmissionPolicy and its binding (kubernetes
- * pkg/apis/admissionregistration/validation). What stands in CEL expressions is not looked at.
+ * pkg/apis/admissionregistration/validation).
  */
 #include "validate.h"
+#include <coracle/cel.h>
 
 #include <ctype.h>
 
@@ -127,7 +128,21 @@ static bool has_line_breaks(const char *s)
 	return memchr(s, '\n', len) || memchr(s, '\r', len);
 }
 
-static void check_conditions(struct check *c, const json_t *obj)
+/* An expression has to compile where it stands; blank ones were complained about. */
+static void check_expression(struct check *c, struct policy_scope *s, enum policy_use use,
+			     const json_t *v, const char *field)
+{
+	auto_free char *error = NULL;
+	const char *text = json_str(v, field, "");
+
+	if (is_blank(text))
+		return;
+	cel_program_free(policy_compile(s, use, text, &error));
+	if (error)
+		check_invalid_str(c, field, text, "%s", error);
+}
+
+static void check_conditions(struct check *c, struct policy_scope *s, const json_t *obj)
 {
 	auto_strv names = {0};
 	json_t *v;
@@ -141,6 +156,7 @@ static void check_conditions(struct check *c, const json_t *obj)
 
 		if (is_blank(json_str(v, "expression", "")))
 			check_required(c, "expression", "");
+		check_expression(c, s, POLICY_CONDITION, v, "expression");
 		check_required_text(c, "name", name, valid_label_key);
 		if (*name && strv_has(&names, name))
 			check_duplicate_str(c, "name", name);
@@ -279,7 +295,7 @@ static void check_review_versions(struct check *c, const json_t *hook)
 			      "must include at least one of v1, v1beta1");
 }
 
-static void check_webhook(struct check *c, const json_t *hook)
+static void check_webhook(struct check *c, struct policy_scope *s, const json_t *hook)
 {
 	const char *effects = json_str(hook, "sideEffects", NULL);
 	int64_t timeout = json_int(hook, "timeoutSeconds", 10);
@@ -300,13 +316,14 @@ static void check_webhook(struct check *c, const json_t *hook)
 	mark = check_enter(c, "clientConfig");
 	check_client(c, json_object_get(hook, "clientConfig"));
 	check_leave(c, mark);
-	check_conditions(c, hook);
+	check_conditions(c, s, hook);
 	check_review_versions(c, hook);
 }
 
 /* Both kinds: the table knows what is different. */
 void webhooks_validate(const json_t *obj, const json_t *old UNUSED, struct err *err)
 {
+	struct policy_scope *scope = policy_scope_new(NULL, NULL);
 	struct check c = {.err = err};
 	auto_strv names = {0};
 	json_t *hook;
@@ -315,11 +332,12 @@ void webhooks_validate(const json_t *obj, const json_t *old UNUSED, struct err *
 	{
 		const char *name = json_str(hook, "name", "");
 
-		check_webhook(&c, hook);
+		check_webhook(&c, scope, hook);
 		if (*name && strv_has(&names, name))
 			check_duplicate_str(&c, "name", name);
 		strv_add(&names, name);
 	}
+	policy_scope_free(scope);
 	strbuf_done(&c.path);
 }
 
@@ -405,7 +423,22 @@ static bool is_cel_identifier(const char *s)
 	return !csv_has_exactly(reserved, s);
 }
 
-static void check_variables(struct check *c, const json_t *spec)
+/* What is declared here can be used by the expressions behind. */
+static void check_variable(struct check *c, struct policy_scope *s, const json_t *v)
+{
+	const char *text = json_str(v, "expression", "");
+	auto_free char *error = NULL;
+
+	if (is_blank(text)) {
+		check_required(c, "expression", "expression is not specified");
+		return;
+	}
+	policy_add_variable(s, json_str(v, "name", ""), text, &error);
+	if (error)
+		check_invalid_str(c, "expression", text, "%s", error);
+}
+
+static void check_variables(struct check *c, struct policy_scope *s, const json_t *spec)
 {
 	json_t *v;
 
@@ -417,18 +450,19 @@ static void check_variables(struct check *c, const json_t *spec)
 			check_required(c, "name", "name is not specified");
 		else if (!is_cel_identifier(name))
 			check_invalid_str(c, "name", name, "name is not a valid CEL identifier");
-		if (is_blank(json_str(v, "expression", "")))
-			check_required(c, "expression", "expression is not specified");
+		check_variable(c, s, v);
 	}
 }
 
-static void check_validation(struct check *c, const json_t *v)
+static void check_validation(struct check *c, struct policy_scope *s, const json_t *v)
 {
 	const char *message = json_str(v, "message", ""),
 		   *text = json_str(v, "messageExpression", "");
 
 	if (is_blank(json_str(v, "expression", "")))
 		check_required(c, "expression", "expression is not specified");
+	check_expression(c, s, POLICY_RULE, v, "expression");
+	check_expression(c, s, POLICY_MESSAGE, v, "messageExpression");
 	if (*text && is_blank(text))
 		check_invalid_str(c, "messageExpression", text, "must be non-empty if specified");
 	if (*message && is_blank(message))
@@ -437,7 +471,8 @@ static void check_validation(struct check *c, const json_t *v)
 		check_invalid_str(c, "message", message, "message must not contain line breaks");
 }
 
-static void check_audit_annotation(struct check *c, const json_t *obj, const json_t *v)
+static void check_audit_annotation(struct check *c, struct policy_scope *s, const json_t *obj,
+				   const json_t *v)
 {
 	const char *key = json_str(v, "key", ""), *text = json_str(v, "valueExpression", "");
 	auto_free char *full = xasprintf("%s/%s", meta_name(obj), key);
@@ -447,9 +482,12 @@ static void check_audit_annotation(struct check *c, const json_t *obj, const jso
 		check_required(c, "valueExpression", "valueExpression is not specified");
 	else if (strlen(text) > MAX_AUDIT_EXPRESSION)
 		check_required(c, "valueExpression", "must not exceed 5120 bytes in length");
+	else
+		check_expression(c, s, POLICY_AUDIT, v, "valueExpression");
 }
 
-static void check_audit_annotations(struct check *c, const json_t *obj, const json_t *spec)
+static void check_audit_annotations(struct check *c, struct policy_scope *s, const json_t *obj,
+				    const json_t *spec)
 {
 	auto_strv keys = {0};
 	json_t *v;
@@ -461,14 +499,14 @@ static void check_audit_annotations(struct check *c, const json_t *obj, const js
 	{
 		const char *key = json_str(v, "key", "");
 
-		check_audit_annotation(c, obj, v);
+		check_audit_annotation(c, s, obj, v);
 		if (strv_has(&keys, key))
 			check_duplicate_str(c, "key", key);
 		strv_add(&keys, key);
 	}
 }
 
-void admissionpolicy_validate(const json_t *obj, const json_t *old UNUSED, struct err *err)
+void admissionpolicy_validate(const json_t *obj, const json_t *old, struct err *err)
 {
 	static const char empty[] =
 		"validations or auditAnnotations must contain at least one item";
@@ -476,9 +514,13 @@ void admissionpolicy_validate(const json_t *obj, const json_t *old UNUSED, struc
 	const json_t *spec = json_object_get(obj, "spec");
 	const json_t *param = json_object_get(spec, "paramKind");
 	const json_t *match = json_object_get(spec, "matchConstraints");
+	struct policy_scope *scope;
 	size_t mark;
 	json_t *v;
 
+	if (old && json_equal(spec, json_object_get(old, "spec")))
+		return;
+	scope = policy_scope_new(spec, NULL);
 	check_enter(&c, "spec");
 	if (param) {
 		mark = check_enter(&c, "paramKind");
@@ -490,14 +532,15 @@ void admissionpolicy_validate(const json_t *obj, const json_t *old UNUSED, struc
 		if (json_len(match, "resourceRules") == 0)
 			check_required(&c, "matchConstraints.resourceRules", "");
 	}
-	check_conditions(&c, spec);
-	check_variables(&c, spec);
+	check_conditions(&c, scope, spec);
+	check_variables(&c, scope, spec);
 	if (json_len(spec, "validations") == 0 && json_len(spec, "auditAnnotations") == 0) {
 		check_required(&c, "validations", empty);
 		check_required(&c, "auditAnnotations", empty);
 	}
-	check_foreach(&c, spec, "validations", v) check_validation(&c, v);
-	check_audit_annotations(&c, obj, spec);
+	check_foreach(&c, spec, "validations", v) check_validation(&c, scope, v);
+	check_audit_annotations(&c, scope, obj, spec);
+	policy_scope_free(scope);
 	strbuf_done(&c.path);
 }
 
