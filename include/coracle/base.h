@@ -334,6 +334,8 @@ static inline void breathe(void)
 	if (__builtin_expect(--breath_left == 0, 0))
 		breath_take();
 }
+/* Before what takes long and cannot be put aside: begins it with a slice of its own. */
+void breath_draw(void);
 /* Nothing is put aside between the two; they nest. For what must see one state of the world. */
 void breath_hold(void);
 void breath_release(void);
@@ -343,8 +345,9 @@ bool breathing(void);
 void breath_outlive(void (*release)(void *), void *ptr);
 /* For the loop: what does that. NULL: nothing is ever aside. */
 void breath_keeper(void (*fn)(void *arg, void (*release)(void *), void *ptr), void *arg);
-/* For the loop: fn is called by breathe() now and then, until breath_end(). */
-void breath_begin(void (*fn)(void));
+/* For the loop: fn is called by breathe() now and then, until breath_end(). now: it shall not ask
+ * the clock. */
+void breath_begin(void (*fn)(bool now));
 void breath_end(void);
 
 /* ---- files, encodings, random ----------------------------------------------------------- */

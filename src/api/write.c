@@ -195,7 +195,9 @@ void handle_delete(struct call *c)
 				     &options.write, &o, &gone, &err);
 	}
 	with_status = gone && !c->target.kind->returned;
-	if (rc < 0)
+	if (rc < 0 && call_again(c, &err))
+		; /* somebody else has written */
+	else if (rc < 0)
 		call_reply_err(c, &err);
 	else if (options.write.dry_run && with_status)
 		call_reply_json(c, 200, deleted_status(c, o));

@@ -8,11 +8,11 @@
 
 unsigned breath_left = UINT_MAX;
 static unsigned held;
-static void (*put_aside)(void);
+static void (*put_aside)(bool now);
 static void (*keeper)(void *arg, void (*release)(void *), void *ptr);
 static void *keeper_arg;
 
-void breath_begin(void (*fn)(void))
+void breath_begin(void (*fn)(bool now))
 {
 	put_aside = fn;
 	breath_left = BREATH_STEPS;
@@ -30,7 +30,13 @@ void breath_take(void)
 		return; /* the counter goes round once more */
 	breath_left = BREATH_STEPS;
 	if (!held)
-		put_aside();
+		put_aside(false);
+}
+
+void breath_draw(void)
+{
+	if (put_aside && !held)
+		put_aside(true);
 }
 
 void breath_keeper(void (*fn)(void *arg, void (*release)(void *), void *ptr), void *arg)

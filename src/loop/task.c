@@ -18,9 +18,9 @@
 static struct task *current;
 static mono_t slice_end;
 
-static void put_aside(void)
+static void put_aside(bool now)
 {
-	if (mono_before(mono_now(), slice_end))
+	if (slice_end.us == UINT64_MAX || (!now && mono_before(mono_now(), slice_end)))
 		return;
 	breath_end();
 	fiber_yield();

@@ -162,13 +162,51 @@ static bool is_held(const struct kind *k, const json_t *obj, int64_t grace)
 	return grace > 0 || has_finalizers(obj);
 }
 
+/* What is left of the object while something keeps it; true: it is kept. */
+static bool compute(const struct object *old, json_t *obj, const struct write_options *o)
+{
+	const struct kind *k = old->kind;
+	int64_t grace;
+
+	set_propagation(obj, o->propagation ? o->propagation : default_propagation(k, obj));
+	if (k == &kind_customresourcedefinition)
+		hold_definition(obj);
+	grace = grace_of(k, obj, o->grace_seconds);
+	if (!is_held(k, obj, grace))
+		return false;
+	mark(obj, grace);
+	if (k == &kind_namespace)
+		json_put_str(obj, "status.phase", "Terminating");
+	return true;
+}
+
+/* obj (NULL: nothing) was computed from old, which must be the present state still. */
+static int commit(struct registry *r, const struct object *old, json_t *obj, struct store_draft *d,
+		  const struct write_options *o, const struct object **ret, struct err *err)
+{
+	const struct kind *k = old->kind;
+
+	if (store_get(r->store, k, old->ns, old->name) != old)
+		return fail_modified(err, k, old->name);
+	if (!obj)
+		return remove_now(r, old, o, ret, err);
+	if (d)
+		return store_update_draft(r->store, d, class_for(k, o), o->done, o->done_arg, ret,
+					  err);
+	if (!o->dry_run)
+		return store_update(r->store, k, obj, 0, class_for(k, o), o->done, o->done_arg, ret,
+				    err);
+	*ret = store_detached(r->store, k, obj);
+	return 0;
+}
+
 int registry_delete(struct registry *r, const struct kind *k, const char *ns, const char *name,
 		    const struct write_options *o, const struct object **ret, bool *ret_gone,
 		    struct err *err)
 {
 	const struct object *old, *now = NULL;
 	json_auto_t *obj = NULL;
-	int64_t grace;
+	struct store_draft *d;
 	bool held;
 	int rc;
 
@@ -190,23 +228,12 @@ int registry_delete(struct registry *r, const struct kind *k, const char *ns, co
 	if (rc < 0)
 		return rc;
 	obj = object_dup(old);
-	set_propagation(obj, o->propagation ? o->propagation : default_propagation(k, obj));
-	if (k == &kind_customresourcedefinition)
-		hold_definition(obj);
-	grace = grace_of(k, obj, o->grace_seconds);
-	held = is_held(k, obj, grace);
-	if (held) {
-		mark(obj, grace);
-		if (k == &kind_namespace)
-			json_put_str(obj, "status.phase", "Terminating");
-	}
-	if (!held)
-		rc = remove_now(r, old, o, &now, err);
-	else if (o->dry_run)
-		now = store_detached(r->store, k, obj);
-	else
-		rc = store_update(r->store, k, obj, 0, class_for(k, o), o->done, o->done_arg, &now,
-				  err);
+	held = compute(old, obj, o);
+	d = held ? draft_ahead(r, k, obj, old, o) : NULL;
+	breath_hold();
+	rc = commit(r, old, held ? obj : NULL, d, o, &now, err);
+	breath_release();
+	store_draft_free(d);
 	if (rc < 0)
 		return rc;
 	if (ret)

@@ -125,9 +125,13 @@ static bool plain_is_string(const char *s, size_t len)
 
 /* ---- emitting ------------------------------------------------------------------------------- */
 
+/* Of a scalar. */
+#define LONG_TEXT (64U << 10)
+
 static bool emit(yaml_emitter_t *em, yaml_event_t *e)
 {
-	breath_take();
+	if (e->type == YAML_SCALAR_EVENT && e->data.scalar.length > LONG_TEXT)
+		breath_draw();
 	return yaml_emitter_emit(em, e);
 }
 
@@ -138,7 +142,8 @@ static bool emit_scalar(yaml_emitter_t *em, const char *s, size_t len, bool plai
 {
 	yaml_event_t e;
 
-	breath_take();
+	if (len > LONG_TEXT) /* libyaml looks at all of it before it writes any */
+		breath_draw();
 	return yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)s, (int)len, plain,
 					    true, style) &&
 	       emit(em, &e);

@@ -113,6 +113,8 @@ static int check_parts(const struct kind *k, const json_t *obj, struct err *err)
 	return 0;
 }
 
+/* Between the look at what is there and the change nobody else may write: below here nothing is put
+ * aside. */
 static int create(struct store *s, const struct kind *k, json_t *obj, struct store_draft *d,
 		  enum store_class c, store_done_fn *done, void *arg, const struct object **ret,
 		  struct err *err)
@@ -141,13 +143,21 @@ static int create(struct store *s, const struct kind *k, json_t *obj, struct sto
 int store_create(struct store *s, const struct kind *k, json_t *obj, enum store_class c,
 		 store_done_fn *done, void *arg, const struct object **ret, struct err *err)
 {
-	return create(s, k, obj, NULL, c, done, arg, ret, err);
+	breath_hold();
+	int r = create(s, k, obj, NULL, c, done, arg, ret, err);
+
+	breath_release();
+	return r;
 }
 
 int store_create_draft(struct store *s, struct store_draft *d, enum store_class c,
 		       store_done_fn *done, void *arg, const struct object **ret, struct err *err)
 {
-	return create(s, d->kind, d->obj, d, c, done, arg, ret, err);
+	breath_hold();
+	int r = create(s, d->kind, d->obj, d, c, done, arg, ret, err);
+
+	breath_release();
+	return r;
 }
 
 /* Same but for the revision? obj gets the revision of old. */
@@ -186,9 +196,9 @@ static int update(struct store *s, const struct object *old, json_t *obj, struct
 	return 0;
 }
 
-int store_update(struct store *s, const struct kind *k, json_t *obj, uint64_t expect_rev,
-		 enum store_class c, store_done_fn *done, void *arg, const struct object **ret,
-		 struct err *err)
+static int update_any(struct store *s, const struct kind *k, json_t *obj, uint64_t expect_rev,
+		      enum store_class c, store_done_fn *done, void *arg, const struct object **ret,
+		      struct err *err)
 {
 	const struct object *old;
 	int r = check_parts(k, obj, err);
@@ -202,8 +212,20 @@ int store_update(struct store *s, const struct kind *k, json_t *obj, uint64_t ex
 	return r < 0 ? r : update(s, old, obj, NULL, c, done, arg, ret, err);
 }
 
-int store_update_draft(struct store *s, struct store_draft *d, enum store_class c,
-		       store_done_fn *done, void *arg, const struct object **ret, struct err *err)
+int store_update(struct store *s, const struct kind *k, json_t *obj, uint64_t expect_rev,
+		 enum store_class c, store_done_fn *done, void *arg, const struct object **ret,
+		 struct err *err)
+{
+	breath_hold();
+	int r = update_any(s, k, obj, expect_rev, c, done, arg, ret, err);
+
+	breath_release();
+	return r;
+}
+
+static int update_drafted(struct store *s, struct store_draft *d, enum store_class c,
+			  store_done_fn *done, void *arg, const struct object **ret,
+			  struct err *err)
 {
 	const struct object *old = d->old;
 	int r = check_parts(d->kind, d->obj, err);
@@ -217,9 +239,19 @@ int store_update_draft(struct store *s, struct store_draft *d, enum store_class 
 	return update(s, old, d->obj, d, c, done, arg, ret, err);
 }
 
-int store_delete(struct store *s, const struct kind *k, const char *ns, const char *name,
-		 uint64_t expect_rev, enum store_class c, store_done_fn *done, void *arg,
-		 const struct object **ret, struct err *err)
+int store_update_draft(struct store *s, struct store_draft *d, enum store_class c,
+		       store_done_fn *done, void *arg, const struct object **ret, struct err *err)
+{
+	breath_hold();
+	int r = update_drafted(s, d, c, done, arg, ret, err);
+
+	breath_release();
+	return r;
+}
+
+static int delete_now(struct store *s, const struct kind *k, const char *ns, const char *name,
+		      uint64_t expect_rev, enum store_class c, store_done_fn *done, void *arg,
+		      const struct object **ret, struct err *err)
 {
 	const struct object *old = store_get(s, k, ns, name);
 	struct stored *o;
@@ -244,6 +276,17 @@ int store_delete(struct store *s, const struct kind *k, const char *ns, const ch
 	if (ret)
 		*ret = &o->pub;
 	return 0;
+}
+
+int store_delete(struct store *s, const struct kind *k, const char *ns, const char *name,
+		 uint64_t expect_rev, enum store_class c, store_done_fn *done, void *arg,
+		 const struct object **ret, struct err *err)
+{
+	breath_hold();
+	int r = delete_now(s, k, ns, name, expect_rev, c, done, arg, ret, err);
+
+	breath_release();
+	return r;
 }
 
 const struct object *store_detached(struct store *s, const struct kind *k, json_t *obj)

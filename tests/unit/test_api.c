@@ -1325,6 +1325,7 @@ int main(void)
 		T(test_images),
 		T(test_overtaken),
 		T(test_overtaken_put),
+		T(test_overtaken_delete),
 		T(test_created_twice),
 		T(test_large_and_gone),
 		T(test_large_forms),

@@ -162,6 +162,30 @@ static void test_overtaken_put(void **state)
 	assert_true(f->code == 409 || f->code == 404);
 }
 
+/* A finalizer comes while a delete is computed: the object stays, and both are in it. */
+static void test_overtaken_delete(void **state)
+{
+	struct fixture *f = *state;
+	struct http_call *call;
+
+	make_large(f);
+	begin(f, "DELETE", CMS "/big", "application/json", "{\"kind\":\"DeleteOptions\"}", &call);
+	json_auto_t *obj = object_dup(store_get(f->store, &kind_configmap, "default", "big"));
+	struct write_options w = {0};
+	auto_err err = {0};
+
+	json_put(obj, "metadata.finalizers", json_pack("[s]", "example.com/hold"));
+	assert_int_equal(registry_update(f->registry, &kind_configmap, NULL, "default", "big", obj,
+					 &w, NULL, NULL, &err),
+			 0);
+	finish(f);
+	assert_int_equal(f->code, 200);
+	expect(f, 200, ask(f, "GET", CMS "/big", NULL));
+	assert_true(meta_deleting(f->json));
+	assert_int_equal(json_len(f->json, "metadata.finalizers"), 1);
+	assert_int_equal(json_object_size(json_object_get(f->json, "data")), KEYS);
+}
+
 /* Two creates of one name: the one that is through first has it. */
 static void test_created_twice(void **state)
 {
