@@ -132,7 +132,7 @@ size_t cel_program_bytes(const struct cel_program *p);
 #define CEL_CALL_LIMIT 1000000
 #define CEL_BUDGET 10000000
 /* Processor time of all expressions of one run. */
-#define CEL_RUN_US 20000
+#define CEL_RUN_US 10000
 /* Memory of one run. */
 #define CEL_RUN_BYTES ((size_t)8 << 20)
 

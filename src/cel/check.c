@@ -488,6 +488,7 @@ static void check_fold(struct checker *c, struct expr *e)
 
 static void check(struct checker *c, struct expr *e)
 {
+	breathe();
 	switch ((enum expr_kind)e->kind) {
 	case E_CONST:
 		e->type = val_type(e->value);

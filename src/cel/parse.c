@@ -635,6 +635,7 @@ static struct expr *parse_expr(struct parser *p)
 
 	if (p->failed)
 		return NULL;
+	breathe();
 	if (++p->depth > CEL_DEPTH_MAX / 2)
 		e = fail(p, here(p), "expression recursion limit exceeded: 250", "", 0);
 	else

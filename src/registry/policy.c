@@ -345,11 +345,13 @@ int policy_review(struct registry *r, const struct review *q, struct err *err)
 	struct cel_run *run;
 	int rc = 0;
 
+	breath_hold(); /* policies must not change meanwhile */
 	if (all->stale)
 		load(r);
-	if (!all->n_bindings || !all->n || is_exempt(q->kind))
+	if (!all->n_bindings || !all->n || is_exempt(q->kind)) {
+		breath_release();
 		return 0;
-	breath_hold(); /* policies must not change meanwhile */
+	}
 	host = *schema_cel_host();
 	if (q->o->by) {
 		host.authorize = q->o->by->authorize;

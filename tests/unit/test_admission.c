@@ -380,6 +380,116 @@ static void test_evictions(void **state)
 	assert_non_null(json_at(object_json(o), "status.disruptedPods.p"));
 }
 
+/* ---- admission policies ----------------------------------------------------------------- */
+
+static void policy(struct fixture *f, const char *name, const char *spec, const char *binding)
+{
+	auto_free char *p =
+		xasprintf("{'metadata':{'name':'%s'},'spec':{'matchConstraints':{'resourceRules':[{"
+			  "'apiGroups':[''],'apiVersions':['v1'],'operations':['*'],'resources':"
+			  "['configmaps','configmaps/*']}]},%s}}",
+			  name, spec);
+	auto_free char *b = xasprintf("{'metadata':{'name':'%s'},'spec':{'policyName':'%s',"
+				      "'validationActions':['Deny']%s}}",
+				      name, name, binding);
+
+	create(&kind_validatingadmissionpolicy, p);
+	create(&kind_validatingadmissionpolicybinding, b);
+	fixture_settle(f);
+}
+
+static void denied(const char *text, const char *message)
+{
+	auto_err err = {0};
+	auto_free char *want =
+		xasprintf("configmaps \"m\" is forbidden: ValidatingAdmissionPolicy 'p' with "
+			  "binding 'p' denied request: %s",
+			  message);
+
+	assert_null(try_create(&kind_configmap, text, &err));
+	assert_string_equal(err_message(&err), want);
+	assert_int_equal(err.reason, ERR_INVALID);
+	assert_int_equal(err.n_causes, 1);
+}
+
+static void remove_policy(struct fixture *f)
+{
+	struct write_options o = {0};
+	auto_err err = {0};
+
+	assert_int_equal(registry_delete(reg, &kind_validatingadmissionpolicy, "", "p", &o, NULL,
+					 NULL, &err),
+			 0);
+	assert_int_equal(registry_delete(reg, &kind_validatingadmissionpolicybinding, "", "p", &o,
+					 NULL, NULL, &err),
+			 0);
+	fixture_settle(f);
+}
+
+#define MAP(more) "{'metadata':{'name':'m'},'data':{" more "}}"
+
+static void test_policies(void **state)
+{
+	struct fixture *f = *state;
+	struct write_options o = {0};
+	auto_err err = {0};
+
+	policy(f, "p",
+	       "'variables':[{'name':'n','expression':'size(object.data)'}],"
+	       "'validations':[{'expression':'object == null || variables.n < 2','message':'two'},"
+	       "{'expression':'request.operation != \\\"DELETE\\\" || oldObject.data.a == "
+	       "\\\"go\\\"','message':'it stays'}]",
+	       "");
+	denied(MAP("'a':'1','b':'2'"), "two");
+	create(&kind_configmap, MAP("'a':'1'"));
+	assert_true(registry_delete(reg, &kind_configmap, "default", "m", &o, NULL, NULL, &err) <
+		    0);
+	assert_non_null(strstr(err_message(&err), "denied request: it stays"));
+	remove_policy(f);
+	err_done(&err);
+	err = (struct err){0};
+	assert_int_equal(
+		registry_delete(reg, &kind_configmap, "default", "m", &o, NULL, NULL, &err), 0);
+}
+
+/* What cannot be computed, or takes too long, counts as the failure policy says. */
+static void test_policies_that_fail(void **state)
+{
+	struct fixture *f = *state;
+	static const char list[] = "[0,1,2,3,4,5,6,7,8,9]";
+	auto_free char *slow = xasprintf(
+		"'validations':[{'expression':'%s.all(a, %s.all(b, %s.all(c, %s.all(d, %s.all(e, "
+		"%s.all(f, a+b+c+d+e+f >= 0))))))'}]",
+		list, list, list, list, list, list);
+	auto_err err = {0};
+
+	policy(f, "p", "'validations':[{'expression':'object.data.x == object.data.a'}]", "");
+	denied(MAP("'a':'1'"), "expression 'object.data.x == object.data.a' resulted in error: no "
+			       "such key: x");
+	remove_policy(f);
+	policy(f, "p", slow, "");
+	assert_null(try_create(&kind_configmap, MAP("'a':'1'"), &err));
+	assert_non_null(strstr(err_message(&err), "actual cost limit exceeded"));
+	remove_policy(f);
+	policy(f, "p",
+	       "'failurePolicy':'Ignore','validations':[{'expression':'object.data.x == "
+	       "object.data.a'}]",
+	       "");
+	create(&kind_configmap, MAP("'a':'1'"));
+	remove_policy(f);
+	policy(f, "p",
+	       "'paramKind':{'apiVersion':'nobody.example.com/v1','kind':'Missing'},"
+	       "'validations':[{'expression':'true'}]",
+	       ",'paramRef':{'name':'x','parameterNotFoundAction':'Deny'}");
+	err_done(&err);
+	err = (struct err){0};
+	assert_null(try_create(&kind_configmap, MAP("'b':'1'"), &err));
+	assert_string_equal(err_message(&err),
+			    "configmaps \"m\" is forbidden: ValidatingAdmissionPolicy 'p' denied "
+			    "request: failed to configure policy: failed to find resource "
+			    "referenced by paramKind: 'nobody.example.com/v1, Kind=Missing'");
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -393,6 +503,8 @@ int main(void)
 		T(test_quota_pods),
 		T(test_quota_scopes),
 		T(test_evictions),
+		T(test_policies),
+		T(test_policies_that_fail),
 	};
 
 	log_set_level(LOG_LEVEL_WARN);

@@ -398,6 +398,16 @@ static void refuses_rules(void **state UNUSED)
 			fail_msg("%s: %s: %s", cases[i].schema, err.causes[0].field,
 				 err.causes[0].message);
 	}
+	/* a default has to obey, too */
+	json_auto_t *bad_default =
+		definition("{'type':'object','properties':{'n':{'type':'integer','default':1,"
+			   "'x-kubernetes-validations':[{'rule':'self > 1'}]}}}");
+	auto_err why = {0};
+
+	assert_true(schema_validate(&kind_customresourcedefinition, bad_default, NULL, &why) < 0);
+	assert_non_null(strstr(err_message(&why),
+			       "properties[spec].properties[n].default: Invalid value: "
+			       "\"integer\": failed rule: self > 1"));
 	/* oldSelf is nothing in a list whose items have no names */
 	json_auto_t *crd = definition("{'type':'object','properties':{'l':{'type':'array','items':{"
 				      "'type':'string','x-kubernetes-validations':[{'rule':"

@@ -538,5 +538,5 @@ void custom_validate(struct custom_kind *k, const json_t *obj, const json_t *old
 			      "because the object was invalid; correct the existing errors to "
 			      "complete validation");
 	else
-		node_run_rules(k->tree, obj, old, "", err);
+		node_run_rules(k->tree, true, obj, old, "", err);
 }

@@ -232,6 +232,8 @@ static void check_default(struct check *c, const json_t *s)
 	size_t mark = check_enter(c, "default");
 
 	node_check(tree->root, pruned, NULL, c->path.s, &found);
+	if (!found.n_causes)
+		node_run_rules(tree, false, pruned, NULL, c->path.s, &found);
 	check_leave(c, mark);
 	for (size_t i = 0; i < found.n_causes; i++)
 		err_cause_add(c->err, found.causes[i].reason, found.causes[i].field, "%s",

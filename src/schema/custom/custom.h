@@ -198,9 +198,9 @@ void node_default(const struct node *n, json_t *v);
 /* The same for a default value of a schema. */
 void node_check(const struct node *n, const json_t *v, const json_t *old, const char *path,
 		struct err *err);
-/* Runs the rules in CEL on an object; spine has the types. */
-void node_run_rules(struct tree *t, const json_t *v, const json_t *old, const char *path,
-		    struct err *err);
+/* Runs the rules in CEL of the tree on a value; resource: it is a whole object. */
+void node_run_rules(struct tree *t, bool resource, const json_t *v, const json_t *old,
+		    const char *path, struct err *err);
 /* The type of what the node describes, NULL: expressions cannot see it. root: of a resource. */
 const struct cel_type *node_cel_type(struct tree *t, const struct node *n, bool root);
 /* Compiles rule and message for values of that type. Both texts in the words of upstream, NULL: no

@@ -421,15 +421,17 @@ static void walk(struct rule_run *r, const struct node *rules, const struct node
 			     (struct pair){at.v, json_is_object(at.old) ? at.old : NULL}, nearest);
 }
 
-void node_run_rules(struct tree *t, const json_t *v, const json_t *old, const char *path,
-		    struct err *err)
+void node_run_rules(struct tree *t, bool resource, const json_t *v, const json_t *old,
+		    const char *path, struct err *err)
 {
 	struct rule_run r = {
 		.tree = t, .run = cel_run_new(schema_cel_host()), .err = err, .budget = CEL_BUDGET};
 	struct pair at = {v, old};
 
 	strbuf_adds(&r.path, path);
-	walk(&r, t->root, t->root, true, at, at);
+	breath_hold(); /* programs are made on the way, and time is counted */
+	walk(&r, t->root, t->root, resource, at, at);
+	breath_release();
 	strbuf_done(&r.path);
 	cel_run_free(r.run);
 }
