@@ -48,21 +48,34 @@ static json_t *rule_new(const struct policy_rule *r)
 		json_object_set_new(v, "apiGroups", csv(r->groups));
 		json_object_set_new(v, "resources", csv(r->resources));
 	}
+	if (r->names)
+		json_object_set_new(v, "resourceNames", csv(r->names));
 	if (r->urls)
 		json_object_set_new(v, "nonResourceURLs", csv(r->urls));
 	return v;
 }
 
-static json_t *object_new(const struct kind *k, const char *name)
+static json_t *object_new(const struct kind *k, const char *ns, const char *name)
 {
-	return json_pack("{s:s, s:s, s:{s:s, s:{s:s}, s:{s:s}}}", "apiVersion", GROUP "/v1", "kind",
-			 k->kind, "metadata", "name", name, "labels", "kubernetes.io/bootstrapping",
-			 "rbac-defaults", "annotations", AUTOUPDATE, "true");
+	return json_pack("{s:s, s:s, s:{s:s, s:s*, s:{s:s}, s:{s:s}}}", "apiVersion", GROUP "/v1",
+			 "kind", k->kind, "metadata", "name", name, "namespace", ns, "labels",
+			 "kubernetes.io/bootstrapping", "rbac-defaults", "annotations", AUTOUPDATE,
+			 "true");
+}
+
+static const struct kind *role_kind(const char *ns)
+{
+	return ns ? &kind_role : &kind_clusterrole;
+}
+
+static const struct kind *binding_kind(const char *ns)
+{
+	return ns ? &kind_rolebinding : &kind_clusterrolebinding;
 }
 
 static json_t *role_new(const struct policy_role *r)
 {
-	json_t *v = object_new(&kind_clusterrole, r->name), *rules = json_arr(v, "rules");
+	json_t *v = object_new(role_kind(r->ns), r->ns, r->name), *rules = json_arr(v, "rules");
 
 	for (size_t i = 0; i < r->n_rules; i++)
 		json_array_append_new(rules, rule_new(&r->rules[i]));
@@ -76,19 +89,33 @@ static json_t *role_new(const struct policy_role *r)
 	return v;
 }
 
+static void add_subjects_of(json_t *subjects, const char *kind, const char *list)
+{
+	auto_strv names = {0};
+
+	strv_split(&names, list ? list : "", ',');
+	for (size_t i = 0; i < names.n; i++)
+		json_array_append_new(subjects, json_pack("{s:s, s:s, s:s}", "kind", kind,
+							  "apiGroup", GROUP, "name", names.v[i]));
+}
+
 static json_t *binding_new(const struct policy_binding *b)
 {
-	json_t *v = object_new(&kind_clusterrolebinding, b->name);
-	json_t *subjects = json_arr(v, "subjects");
-	auto_strv groups = {0};
+	json_t *v = object_new(binding_kind(b->ns), b->ns, b->name);
+	json_t *subjects = json_array();
 
-	strv_split(&groups, b->groups, ',');
-	for (size_t i = 0; i < groups.n; i++)
-		json_array_append_new(subjects, json_pack("{s:s, s:s, s:s}", "kind", "Group",
-							  "apiGroup", GROUP, "name", groups.v[i]));
+	add_subjects_of(subjects, "Group", b->groups);
+	add_subjects_of(subjects, "User", b->users);
+	if (b->account)
+		json_array_append_new(subjects,
+				      json_pack("{s:s, s:s, s:s}", "kind", "ServiceAccount",
+						"namespace", "kube-system", "name", b->account));
+	if (json_array_size(subjects))
+		json_object_set(v, "subjects", subjects);
+	json_decref(subjects);
 	json_object_set_new(v, "roleRef",
-			    json_pack("{s:s, s:s, s:s}", "apiGroup", GROUP, "kind", "ClusterRole",
-				      "name", b->role));
+			    json_pack("{s:s, s:s, s:s}", "apiGroup", GROUP, "kind",
+				      role_kind(b->ns)->kind, "name", b->role));
 	return v;
 }
 
@@ -136,25 +163,26 @@ static void add_subjects(json_t *obj, const json_t *want)
 static int ensure(struct controller *c, const struct kind *k, json_t *want, struct err *err)
 {
 	json_auto_t *owned = want, *obj = NULL;
-	const struct object *old = store_get(c->store, k, "", meta_name(want));
+	const char *ns = meta_ns(want);
+	const struct object *old = store_get(c->store, k, ns, meta_name(want));
 	struct write_options w = {0};
 	const char *autoupdate;
 
 	if (!old)
-		return registry_create(c->registry, k, "", owned, &w, NULL, err);
+		return registry_create(c->registry, k, ns, owned, &w, NULL, err);
 	autoupdate = meta_annotation(object_json(old), AUTOUPDATE);
 	if (!autoupdate || !streq(autoupdate, "true"))
 		return 0;
 	obj = object_dup(old);
 	add_members(obj, want, "metadata.labels");
 	add_members(obj, want, "metadata.annotations");
-	if (k == &kind_clusterrole)
+	if (k == &kind_clusterrole || k == &kind_role)
 		add_rules(obj, want);
-	else
+	else if (json_object_get(want, "subjects"))
 		add_subjects(obj, want);
 	if (json_equal(obj, (json_t *)(uintptr_t)object_json(old)))
 		return 0;
-	return registry_update(c->registry, k, NULL, "", old->name, obj, &w, NULL, NULL, err);
+	return registry_update(c->registry, k, NULL, ns, old->name, obj, &w, NULL, NULL, err);
 }
 
 static int apply_policy(struct controller *c, struct err *err)
@@ -162,9 +190,10 @@ static int apply_policy(struct controller *c, struct err *err)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < n_policy_roles; i++)
-		r = ensure(c, &kind_clusterrole, role_new(&policy_roles[i]), err);
+		r = ensure(c, role_kind(policy_roles[i].ns), role_new(&policy_roles[i]), err);
 	for (size_t i = 0; r == 0 && i < n_policy_bindings; i++)
-		r = ensure(c, &kind_clusterrolebinding, binding_new(&policy_bindings[i]), err);
+		r = ensure(c, binding_kind(policy_bindings[i].ns), binding_new(&policy_bindings[i]),
+			   err);
 	return r;
 }
 

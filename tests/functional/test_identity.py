@@ -56,6 +56,25 @@ def test_roles(c):
              "cannot change roleRef")
 
 
+def test_roles_of_components(c):
+    def can(user, *words):
+        return c.kubectl("auth", "can-i", *words, f"--as={user}", "--as-group=system:authenticated", check=False).stdout.strip()
+
+    for user, words, want in (
+            ("system:kube-scheduler", ("create", "pods", "--subresource=binding"), "yes"),
+            ("system:kube-scheduler", ("update", "leases.coordination.k8s.io/kube-scheduler", "-n", "kube-system"), "yes"),
+            ("system:kube-scheduler", ("update", "leases.coordination.k8s.io/other", "-n", "kube-system"), "no"),
+            ("system:kube-scheduler", ("delete", "nodes"), "no"),
+            ("system:kube-scheduler", ("get", "configmaps/extension-apiserver-authentication", "-n", "kube-system"), "yes"),
+            ("system:kube-scheduler", ("get", "configmaps/kube-root-ca.crt", "-n", "kube-system"), "no"),
+            ("system:kube-proxy", ("watch", "endpointslices.discovery.k8s.io"), "yes"),
+            ("system:serviceaccount:kube-system:kube-dns", ("list", "services", "-A"), "yes"),
+            ("system:node:other", ("list", "pods"), "no")):
+        equal(can(user, *words), want, f"{user}: {words}")
+    data = c.get("configmap", "extension-apiserver-authentication", "kube-system")["data"]
+    contains(data["client-ca-file"], "-----BEGIN CERTIFICATE-----")
+
+
 def test_escalation(c):
     """Nobody grants what he does not have."""
     k = lambda *a, **kw: c.kubectl(*a, **kw).stdout
