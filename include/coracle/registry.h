@@ -105,6 +105,10 @@ int registry_set_status(struct registry *r, const struct kind *k, const char *ns
 			const char *uid, json_t *status /* stolen */, enum store_class c,
 			struct err *err) MUST_CHECK;
 
+/* Makes those of the flow schemas and priority levels that nobody can do without which are missing.
+ */
+int registry_make_flow_control(struct registry *r, struct err *err) MUST_CHECK;
+
 /* Somebody is about to read (or starts or ends to watch) objects of this kind: what is only kept up
  * to date for them is brought up to date. */
 void registry_look(struct registry *r, const struct kind *k);

@@ -196,7 +196,7 @@ void kind_convert(const struct kind *from, const struct kind *to, json_t *obj);
 const struct subresource *kind_subresource(const struct kind *k, const char *name);
 /* The kinds every caller needs by name. */
 extern const struct kind kind_limitrange, kind_resourcequota, kind_priorityclass,
-	kind_poddisruptionbudget, kind_persistentvolumeclaim;
+	kind_poddisruptionbudget, kind_persistentvolumeclaim, kind_persistentvolume;
 extern const struct kind kind_namespace, kind_node, kind_pod, kind_replicaset, kind_deployment,
 	kind_service, kind_endpoints, kind_endpointslice, kind_configmap, kind_secret,
 	kind_serviceaccount, kind_event, kind_nodemetrics, kind_podmetrics, kind_role,

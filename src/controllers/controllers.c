@@ -10,6 +10,7 @@ static const struct controller_def *const defs[] = {
 	&crd_controller,	 &ipaddress_controller,	     &csinode_controller,
 	&flowschema_controller,	 &certificates_controller,   &apiservice_controller,
 	&replication_controller, &taint_controller,	     &policy_controller,
+	&servicecidr_controller, &protection_controller,
 };
 
 struct controllers {

@@ -1,16 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* FlowSchema: the condition Dangling says whether its priority level exists. */
+/*
+ * FlowSchema: the condition Dangling says whether its priority level exists. The mandatory objects
+ * of both kinds come back when they are deleted.
+ */
 #include "internal.h"
+
+#define KEY_MANDATORY "/" /* no object has an empty name */
 
 static void on_event(struct controller *c, const struct store_event *ev)
 {
+	const struct kind *k = ev->obj->kind;
 	struct store_iter it;
 	const struct object *o;
 
-	if (ev->obj->kind == &kind_flowschema) {
+	if ((k == &kind_flowschema || k == &kind_prioritylevelconfiguration) &&
+	    ev->type == STORE_DELETED)
+		queue_add(&c->queue, KEY_MANDATORY);
+	if (k == &kind_flowschema) {
 		controller_dirty(c, "", ev->obj->name);
-	} else if (ev->obj->kind == &kind_prioritylevelconfiguration &&
-		   ev->type != STORE_MODIFIED) {
+	} else if (k == &kind_prioritylevelconfiguration && ev->type != STORE_MODIFIED) {
 		it = store_iter(c->store, &kind_flowschema, NULL);
 		while ((o = store_next(&it)))
 			controller_dirty(c, "", o->name);
@@ -25,6 +33,8 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 	json_t *status;
 	bool found;
 
+	if (streq(key, KEY_MANDATORY))
+		return registry_make_flow_control(c->registry, err);
 	if (!o)
 		return 0;
 	level = json_str(object_json(o), "spec.priorityLevelConfiguration.name", "");

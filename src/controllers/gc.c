@@ -154,39 +154,6 @@ static void on_event(struct controller *c, const struct store_event *ev)
 		queue_add(&c->queue, key);
 }
 
-static bool has_finalizer(const json_t *obj, const char *name)
-{
-	json_t *f;
-	size_t i;
-
-	json_array_foreach(json_at(obj, "metadata.finalizers"), i,
-			   f) if (str_eq(json_string_value(f), name)) return true;
-	return false;
-}
-
-static int update(struct controller *c, const struct object *o, json_t *obj, struct err *err)
-{
-	struct write_options w = {.precondition_uid = o->uid};
-	int r = registry_update(c->registry, o->kind, NULL, o->ns, o->name, obj, &w, NULL, NULL,
-				err);
-
-	return r == -ENOENT ? 0 : r;
-}
-
-static int drop_finalizer(struct controller *c, const struct object *o, const char *name,
-			  struct err *err)
-{
-	json_auto_t *obj = object_dup(o);
-	json_t *list = json_at(obj, "metadata.finalizers"), *f;
-	size_t i;
-
-	json_array_foreach(list, i, f) if (str_eq(json_string_value(f), name))
-		json_array_remove(list, i--);
-	if (!json_array_size(list))
-		json_drop(obj, "metadata.finalizers");
-	return update(c, o, obj, err);
-}
-
 static int drop_owner(struct controller *c, const struct object *o, const char *uid,
 		      struct err *err)
 {
@@ -198,7 +165,7 @@ static int drop_owner(struct controller *c, const struct object *o, const char *
 		json_array_remove(list, i--);
 	if (!json_array_size(list))
 		json_drop(obj, "metadata.ownerReferences");
-	return update(c, o, obj, err);
+	return object_update(c, o, obj, err);
 }
 
 static int remove_object(struct controller *c, const struct object *o, const char *propagation,
@@ -252,7 +219,7 @@ static int orphan(struct controller *c, const struct object *o, struct err *err)
 		if (put_off(c, o, start))
 			return r;
 	}
-	return r == 0 ? drop_finalizer(c, o, "orphan", err) : r;
+	return r == 0 ? finalizer_drop(c, o, "orphan", err) : r;
 }
 
 enum owner_state { OWNER_ABSENT, OWNER_SOLID, OWNER_WAITING };
@@ -277,7 +244,7 @@ static enum owner_state owner_state(const struct controller *c, const struct obj
 	/* An owner in another namespace does not count. */
 	if (!owner || !names(ref, owner) || (*owner->ns && !streq(owner->ns, o->ns)))
 		return OWNER_ABSENT;
-	if (is_deleting(owner) && has_finalizer(object_json(owner), "foregroundDeletion"))
+	if (is_deleting(owner) && finalizer_find(object_json(owner), "foregroundDeletion"))
 		return OWNER_WAITING;
 	return OWNER_SOLID;
 }
@@ -304,9 +271,9 @@ static bool owner_known(const json_t *ref)
 
 static const char *own_propagation(const json_t *obj)
 {
-	if (has_finalizer(obj, "orphan"))
+	if (finalizer_find(obj, "orphan"))
 		return "Orphan";
-	return has_finalizer(obj, "foregroundDeletion") ? "Foreground" : "Background";
+	return finalizer_find(obj, "foregroundDeletion") ? "Foreground" : "Background";
 }
 
 /* Takes the word back that the owners have to wait for this object. */
@@ -321,7 +288,7 @@ static int unblock(struct controller *c, const struct object *o, struct err *err
 		if (json_bool(ref, "blockOwnerDeletion", false))
 			json_put_bool(ref, "blockOwnerDeletion", false);
 	}
-	return update(c, o, obj, err);
+	return object_update(c, o, obj, err);
 }
 
 /* An object whose owners wait for it. In a circle, where what it owns waits as well, everybody
@@ -332,8 +299,8 @@ static int go_before_owner(struct controller *c, const struct object *o, struct 
 	const struct object **deps auto_free = dependents(c, o->uid, &n);
 	int r = 0;
 
-	while (i < n &&
-	       !(is_deleting(deps[i]) && has_finalizer(object_json(deps[i]), "foregroundDeletion")))
+	while (i < n && !(is_deleting(deps[i]) &&
+			  finalizer_find(object_json(deps[i]), "foregroundDeletion")))
 		i++;
 	if (i < n)
 		r = unblock(c, o, err);
@@ -400,7 +367,7 @@ static int foreground(struct controller *c, const struct object *o, struct err *
 	}
 	if (r < 0 || blocking)
 		return r;
-	return drop_finalizer(c, o, "foregroundDeletion", err);
+	return finalizer_drop(c, o, "foregroundDeletion", err);
 }
 
 static int reconcile(struct controller *c, const char *key, struct err *err)
@@ -410,10 +377,10 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 
 	if (!o)
 		return 0;
-	if (meta_deleting(object_json(o)) && has_finalizer(object_json(o), "orphan"))
+	if (meta_deleting(object_json(o)) && finalizer_find(object_json(o), "orphan"))
 		r = orphan(c, o, err);
 	else if (meta_deleting(object_json(o)) &&
-		 has_finalizer(object_json(o), "foregroundDeletion"))
+		 finalizer_find(object_json(o), "foregroundDeletion"))
 		r = foreground(c, o, err);
 	else
 		r = check_owners(c, o, err);

@@ -30,7 +30,7 @@ extern const struct controller_def replicaset_controller, deployment_controller,
 	serviceaccount_controller, scheduler_controller, rbac_controller, token_controller,
 	crd_controller, ipaddress_controller, csinode_controller, flowschema_controller,
 	certificates_controller, apiservice_controller, replication_controller, taint_controller,
-	policy_controller;
+	policy_controller, servicecidr_controller, protection_controller;
 
 /* ---- queue ------------------------------------------------------------------------------ */
 
@@ -77,6 +77,12 @@ const char *key_split(const char *key, char **ns);
 
 /* ---- objects ---------------------------------------------------------------------------- */
 
+bool finalizer_find(const json_t *obj, const char *name);
+/* Both write the object; one that is gone is no error. */
+int finalizer_add(struct controller *c, const struct object *o, const char *name, struct err *err);
+int finalizer_drop(struct controller *c, const struct object *o, const char *name, struct err *err);
+/* Writes obj in place of o, which may be gone. */
+int object_update(struct controller *c, const struct object *o, json_t *obj, struct err *err);
 /* ownerReference of a controller, to put into metadata.ownerReferences. */
 json_t *owner_reference(const struct object *owner);
 /* True when the controller reference of obj has this uid. */

@@ -109,7 +109,7 @@ static const struct policy_rule auth_delegator[] = {
 #define LEADER(name)                                                                               \
 	{"create", "coordination.k8s.io", "leases", NULL, NULL},                                   \
 	{                                                                                          \
-		"get,update", "coordination.k8s.io", "leases", NULL, name               \
+		"get,update", "coordination.k8s.io", "leases", NULL, name                          \
 	}
 static const struct policy_rule node[] = {
 	{"create", "authentication.k8s.io", "tokenreviews", NULL, NULL},

@@ -54,12 +54,29 @@ static int set_service_account(struct registry *r, json_t *pod, struct err *err)
 	return 0;
 }
 
+/* What is in use must outlive its deletion: the controller `protection` lets it go. */
+static void admit_protection(const struct kind *k, json_t *obj)
+{
+	const char *name = k == &kind_persistentvolume	      ? "kubernetes.io/pv-protection"
+			   : k == &kind_persistentvolumeclaim ? "kubernetes.io/pvc-protection"
+							      : NULL;
+	json_t *list, *v;
+	size_t i;
+
+	if (!name)
+		return;
+	list = json_arr(obj, "metadata.finalizers");
+	json_array_foreach(list, i, v) if (str_eq(json_string_value(v), name)) return;
+	json_array_append_new(list, json_string(name));
+}
+
 int admit_create(struct registry *r, const struct kind *k, json_t *obj, struct err *err)
 {
 	int rc;
 
 	if (json_is_object(json_object_get(obj, "spec")))
 		admit_default_class(r, k, obj);
+	admit_protection(k, obj);
 	if (k != &kind_pod || !json_is_object(json_object_get(obj, "spec")))
 		return 0;
 	rc = set_service_account(r, obj, err);

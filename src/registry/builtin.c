@@ -81,7 +81,7 @@ static json_t *group_subject(const char *name)
 	return json_pack("{s:s, s:{s:s}}", "kind", "Group", "group", "name", name);
 }
 
-static int make_flow_control(struct registry *r, struct err *err)
+int registry_make_flow_control(struct registry *r, struct err *err)
 {
 	json_t *exempt = json_pack("{s:s, s:{s:i, s:i}}", "type", "Exempt", "exempt",
 				   "nominalConcurrencyShares", 0, "lendablePercent", 0);
@@ -123,5 +123,5 @@ int make_builtin_objects(struct registry *r, struct err *err)
 {
 	int rc = make_service_cidr(r, err);
 
-	return rc < 0 ? rc : make_flow_control(r, err);
+	return rc < 0 ? rc : registry_make_flow_control(r, err);
 }

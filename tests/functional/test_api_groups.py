@@ -555,6 +555,10 @@ def test_builtin_objects(c):
     code, text, _ = exchange(c, "PATCH", f"{schemas}/exempt", {"spec": {"matchingPrecedence": 2}}, MERGE)
     equal(code, 422, text)
     contains(text, "spec of 'exempt' must equal the fixed value")
+    levels = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations"
+    for path in (f"{schemas}/exempt", f"{levels}/catch-all"):
+        call(c, "DELETE", path)
+        wait("it is back", lambda: exchange(c, "GET", path)[0] == 200)
 
     services = {o["metadata"]["name"]: o for o in call(c, "GET", "/apis/apiregistration.k8s.io/v1/apiservices")["items"]}
     for group in call(c, "GET", "/apis")["groups"]:
@@ -684,6 +688,41 @@ def test_node_objects(c):
     equal(got["metadata"]["labels"]["far"], "updated")
     call(c, "DELETE", path)
     equal(exchange(c, "GET", path)[0], 404)
+
+
+def test_protected_in_use(c):
+    """Claims that pods use and volumes that claims use outlive their deletion, ranges their addresses."""
+    claims, volumes = "/api/v1/namespaces/default/persistentvolumeclaims", "/api/v1/persistentvolumes"
+    made = call(c, "POST", claims, {"metadata": {"name": "used"}, **BODIES["PersistentVolumeClaim"]}, want=201)
+    equal(made["metadata"]["finalizers"], ["kubernetes.io/pvc-protection"])
+    user = {"metadata": {"name": "user"}, "spec": {**BODIES["Pod"]["spec"], "schedulerName": "none", "nodeName": "elsewhere",
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "used"}}]}}
+    call(c, "POST", "/api/v1/namespaces/default/pods", user, want=201)
+    call(c, "DELETE", f"{claims}/used")
+    true("deletionTimestamp" in call(c, "GET", f"{claims}/used")["metadata"], "a claim in use")
+    call(c, "DELETE", "/api/v1/namespaces/default/pods/user", {"gracePeriodSeconds": 0})
+    wait("the claim to go", lambda: exchange(c, "GET", f"{claims}/used")[0] == 404)
+
+    made = call(c, "POST", volumes, {"metadata": {"name": "used"}, **BODIES["PersistentVolume"]}, want=201)
+    equal(made["metadata"]["finalizers"], ["kubernetes.io/pv-protection"])
+    call(c, "PATCH", f"{volumes}/used/status", {"status": {"phase": "Bound"}}, kind=MERGE)
+    call(c, "DELETE", f"{volumes}/used")
+    call(c, "GET", f"{volumes}/used")
+    call(c, "PATCH", f"{volumes}/used/status", {"status": {"phase": "Released"}}, kind=MERGE)
+    wait("the volume to go", lambda: exchange(c, "GET", f"{volumes}/used")[0] == 404)
+
+    ranges = "/apis/networking.k8s.io/v1/servicecidrs"
+    call(c, "POST", ranges, {"metadata": {"name": "mine"}, "spec": {"cidrs": ["10.98.0.0/20", "fd98::/64"]}}, want=201)
+    mine = wait("it is ready", lambda: [o for o in [call(c, "GET", f"{ranges}/mine")] if o.get("status")])[0]
+    equal((mine["metadata"]["finalizers"], mine["status"]["conditions"][0]["status"]),
+          (["networking.k8s.io/service-cidr-finalizer"], "True"))
+    address = "/apis/networking.k8s.io/v1/ipaddresses"
+    call(c, "POST", address, {"metadata": {"name": "fd98::1"}, "spec": {"parentRef": {
+        "resource": "services", "namespace": "none", "name": "none"}}}, want=201)
+    call(c, "DELETE", f"{ranges}/mine")
+    wait("it waits", lambda: call(c, "GET", f"{ranges}/mine")["status"]["conditions"][0]["reason"] == "ServiceCIDRTerminating")
+    call(c, "DELETE", f"{address}/fd98::1")
+    wait("the range to go", lambda: exchange(c, "GET", f"{ranges}/mine")[0] == 404)
 
 
 def test_components_and_bindings(c):
