@@ -97,8 +97,11 @@ bool clock_is_right(time_t now);
 /* Whether spec.request of a CertificateSigningRequest is one, signed by its own key. *ret_masters:
  * its subject is in the group system:masters. */
 int identity_csr_check(const char *request, bool *ret_masters, struct err *err) MUST_CHECK;
-/* A client certificate of our authority for the spec of a CertificateSigningRequest, PEM; NULL +
- * err (ERR_INVALID: it will never do). Caller frees. */
+/* Do we sign for this spec.signerName? kubernetes.io/ kube-apiserver-client,
+ * kube-apiserver-client-kubelet, kubelet-serving. */
+bool identity_csr_signs(const char *signer);
+/* A certificate of our authority for the spec of a CertificateSigningRequest, PEM; NULL + err
+ * (ERR_INVALID: it will never do). Caller frees. */
 char *identity_csr_sign(const struct identity *id, const json_t *spec, struct err *err);
 
 #endif

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Approved CertificateSigningRequests of the signer kubernetes.io/kube-apiserver-client get a
- * certificate; those of other signers are left to others. Old requests go, as upstream's cleaner
- * lets them: decided ones after an hour, others after a day.
+ * Approved CertificateSigningRequests of the signers that are ours get a certificate; those of
+ * other signers are left to others. Old requests go, as upstream's cleaner lets them: decided ones
+ * after an hour, others after a day.
  */
 #include "internal.h"
 
 #include <coracle/identity.h>
 
-#define SIGNER "kubernetes.io/kube-apiserver-client"
 #define DECIDED_SECONDS 3600
 #define PENDING_SECONDS (24 * 3600)
 
@@ -92,7 +91,7 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 
 	if (!o || meta_deleting(obj))
 		return 0;
-	if (c->config->identity && streq(json_str(obj, "spec.signerName", ""), SIGNER) &&
+	if (c->config->identity && identity_csr_signs(json_str(obj, "spec.signerName", "")) &&
 	    has(obj, "Approved") && !has(obj, "Denied") && !has(obj, "Failed") &&
 	    !*json_str(obj, "status.certificate", ""))
 		return sign(c, o, err);

@@ -331,14 +331,45 @@ def test_projected(c):
     equal(cat("vault-token"), token, "the token stays while it is good")
 
 
-def request(c, name, subject, signer="kubernetes.io/kube-apiserver-client", **spec):
+def request(c, name, subject, signer="kubernetes.io/kube-apiserver-client", names=None, **spec):
     """A CertificateSigningRequest and the path of its key."""
     key = os.path.join(c.disk, name + ".key")
     csr = run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
-               "-subj", subject]).stdout
+               "-subj", subject, *(["-addext", f"subjectAltName={names}"] if names else [])]).stdout
     return {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": name},
             "spec": {"request": base64.b64encode(csr.encode()).decode(), "signerName": signer, "usages": ["client auth"],
                      **spec}}, key
+
+
+def test_certificates_names(c):
+    """What signers make of the names that a request asks for."""
+    serving = {"signer": "kubernetes.io/kubelet-serving", "usages": ["digital signature", "server auth"]}
+    kubelet = {"signer": "kubernetes.io/kube-apiserver-client-kubelet", "usages": ["digital signature", "client auth"]}
+    node, all_names = "/O=system:nodes/CN=system:node:x", "DNS:x.example,IP:192.0.2.7,email:x@example.com,URI:spiffe://x"
+    for i, (subject, names, more, want) in enumerate((
+            ("/CN=jo", all_names, {}, "DNS:x.example, IP Address:192.0.2.7, email:x@example.com, URI:spiffe://x"),
+            ("/CN=jo", "RID:1.2.3,DNS:y", {}, "DNS:y"),
+            ("/CN=jo", None, {"usages": ["server auth"]}, "invalid usage for client certificate: server auth"),
+            (node, "DNS:x,IP:192.0.2.7", serving, "DNS:x, IP Address:192.0.2.7"),
+            (node, None, serving, "DNS or IP subjectAltName is required"),
+            (node, all_names, serving, "Email subjectAltNames are not allowed"),
+            (node, "DNS:x", {**serving, "usages": ["server auth"]},
+             "usages did not match [digital signature key encipherment server auth]"),
+            ("/O=system:nodes/O=more/CN=system:node:x", "DNS:x", serving, "subject organization is not system:nodes"),
+            ("/O=system:nodes/CN=x", "DNS:x", serving, "subject common name does not begin with system:node:"),
+            (node, None, kubelet, ""), (node, "DNS:x", kubelet, "DNS subjectAltNames are not allowed"))):
+        name = f"names-{i}"
+        c.apply(request(c, name, subject, names=names, **more)[0])
+        c.kubectl("certificate", "approve", name)
+        status = wait(name, lambda: [s for s in [c.get("csr", name)["status"]] if "certificate" in s
+                                     or s["conditions"][-1]["type"] == "Failed"])[0]
+        if "certificate" not in status:
+            equal(status["conditions"][-1]["message"], want, f"{subject} {names}")
+            continue
+        text = run(["openssl", "x509", "-noout", "-text"], stdin=base64.b64decode(status["certificate"]).decode()).stdout
+        found = text.partition("X509v3 Subject Alternative Name:")[2].split("\n")[1:2]
+        equal([x.strip() for x in found], [want] if want else [], f"{subject} {names}")
+        contains(text, "TLS Web " + ("Server" if more.get("signer") == serving["signer"] else "Client") + " Authentication")
 
 
 def test_certificates(c):

@@ -338,7 +338,8 @@ static void test_csr(void **state)
 {
 	struct fixture *f = *state;
 	auto_free char *junk = base64_encode("junk", 4);
-	json_auto_t *spec = json_pack("{s:s, s:[s]}", "request", junk, "usages", "client auth");
+	json_auto_t *spec = json_pack("{s:s, s:[s], s:s}", "request", junk, "usages", "client auth",
+				      "signerName", "kubernetes.io/kube-apiserver-client");
 	bool masters;
 	auto_err err = {0};
 
