@@ -158,14 +158,24 @@ static int update(const struct object *o, const json_t *test, struct err *err)
 			       body, &options, NULL, NULL, err);
 }
 
+/* No controller is there that would let go of what has finalizers. */
 static void remove_object(const struct object *o)
 {
 	struct write_options options = {.grace_seconds = 0, .propagation = "Background"};
+	const struct object *left;
 	bool gone;
 	auto_err err = {0};
 
-	if (registry_delete(reg, o->kind, o->ns, o->name, &options, NULL, &gone, &err) < 0)
+	if (registry_delete(reg, o->kind, o->ns, o->name, &options, &left, &gone, &err) < 0)
 		fail_msg("delete: %s", err_message(&err));
+	if (gone)
+		return;
+	json_auto_t *obj = object_dup(left);
+
+	json_drop(obj, "metadata.finalizers");
+	if (registry_update(reg, left->kind, NULL, left->ns, left->name, obj, &options, NULL, NULL,
+			    &err) < 0)
+		fail_msg("finalizers: %s", err_message(&err));
 }
 
 static json_t *object_of(const char *file, const json_t *test, const json_t *bases)
