@@ -333,13 +333,16 @@ static uint32_t hash_customs(const char *api_version, uint32_t h)
 	return h;
 }
 
-/* Clients keep documents by this for as long as they like. */
+/* Raised when the same tables are described in another way: clients keep documents by the hash for
+ * as long as they like. */
+#define FORMAT "2"
+
 static void hash_built_in(uint32_t *ret_hi, uint32_t *ret_lo)
 {
 	static uint32_t hi, lo;
 
 	if (!hi) {
-		lo = hash_tables(hash_text(PACKAGE_VERSION, 2166136261U));
+		lo = hash_tables(hash_text(PACKAGE_VERSION "/" FORMAT, 2166136261U));
 		hi = hash_tables(hash_text(PACKAGE_VERSION, lo));
 	}
 	*ret_hi = hi;
