@@ -7,6 +7,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "internal.h"
 
+#include <ctype.h>
 #include <pcre2.h>
 
 /* Steps of one match, a few milliseconds. */
@@ -53,14 +54,24 @@ static const char *copy_class(struct strbuf *b, const char *s)
 	return s;
 }
 
+/* Behind "(?": what Perl has and RE2 has not. Flags, names and plain groups are both's. */
+static bool is_perl_group(const char *s)
+{
+	if (*s == 'P')
+		return s[1] == '>' || s[1] == '=';
+	if (*s == '<')
+		return s[1] == '=' || s[1] == '!';
+	if (*s == '-' || *s == '+')
+		return isdigit((unsigned char)s[1]);
+	return *s && (strchr("=!>|#(R&C'", *s) || isdigit((unsigned char)*s));
+}
+
 /* What PCRE2 understands and RE2 does not, at s (outside of classes); NULL: nothing. */
 static const char *foreign(const char *s, const char *start)
 {
 	if (*s == '\\' && s[1] && (strchr("123456789gkGKRXNhHvVZ", s[1])))
 		return "invalid escape sequence";
-	if (s[0] == '(' && s[1] == '?' && s[2] && strchr("=!>|#(R&+", s[2]))
-		return "invalid or unsupported Perl syntax";
-	if (s[0] == '(' && s[1] == '?' && s[2] == '<' && (s[3] == '=' || s[3] == '!'))
+	if (s[0] == '(' && s[1] == '?' && is_perl_group(s + 2))
 		return "invalid or unsupported Perl syntax";
 	if (s[0] == '(' && s[1] == '*')
 		return "missing argument to repetition operator";

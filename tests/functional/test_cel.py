@@ -58,6 +58,28 @@ def test_rules_of_custom_objects(c):
     remove(c, "widgets.example.com")
 
 
+def test_rules_of_the_whole_object(c):
+    crd = widgets()
+    for v in crd["spec"]["versions"]:
+        v["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] = [
+            {"rule": "self.metadata.name.startsWith('w') && self.kind == 'Widget'", "message": "names begin with w"},
+            {"rule": "!has(self.spec.template) || self.spec.template.kind == 'Pod'", "fieldPath": ".spec.template"}]
+    define(c, crd)
+    refused(c, "POST", WIDGETS, widget("a", size=1), 422,
+            'Widget.example.com "a" is invalid: <nil>: Invalid value: "object": names begin with w')
+    made(c, "POST", WIDGETS, widget("w1", size=1))
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "anything": 1}
+    made(c, "POST", WIDGETS, widget("w2", size=1, template=pod))
+    refused(c, "POST", WIDGETS, widget("w3", size=1, template={**pod, "kind": "Other"}), 422,
+            'spec.template: Invalid value: "object": failed rule: !has(self.spec.template)')
+    for v in crd["spec"]["versions"]:
+        v["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] = [{"rule": "self.metadata.labels.size() > 0"}]
+    refused(c, "PUT", CRDS + "/widgets.example.com",
+            {**crd, "metadata": made(c, "GET", CRDS + "/widgets.example.com")["metadata"]}, 422,
+            "openAPIV3Schema.x-kubernetes-validations[0].rule", "undefined field 'labels'")
+    remove(c, "widgets.example.com")
+
+
 def test_definitions_with_bad_rules(c):
     refused(c, "POST", CRDS, with_rules({"rule": "self.nothing == 1"}), 422, SPEC + ".rule: Invalid value: ",
             "compilation failed: ERROR: <input>:1:5: undefined field 'nothing'\n | self.nothing == 1\n | ....^")
