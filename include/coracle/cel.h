@@ -55,6 +55,7 @@ struct cel_type {
 	uint8_t list_type;		   /* enum cel_list_type */
 	bool escaped;			   /* members are named as Kubernetes escapes properties */
 	const struct cel_type *key, *elem; /* of lists, maps, optionals */
+	uint64_t max;			   /* elements that a list or map may have; 0: not known */
 	const char *name;		   /* of an object, for messages */
 	/* Type of a member of an object by its name in JSON; NULL: there is none. */
 	const struct cel_type *(*member)(const struct cel_type *t, const char *name);
@@ -125,6 +126,9 @@ const struct cel_type *cel_program_type(const struct cel_program *p);
 /* Does it name this variable? */
 bool cel_program_uses(const struct cel_program *p, size_t var);
 size_t cel_program_bytes(const struct cel_program *p);
+/* What it costs when every list has all the elements it may have; lists whose size is not known
+ * count for one. */
+uint64_t cel_program_estimate(const struct cel_program *p);
 
 /* ---- evaluating ------------------------------------------------------------------------- */
 

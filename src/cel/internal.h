@@ -7,6 +7,7 @@
  *   parse.c      tokens to a tree; macros
  *   types.c      types, signatures, unification
  *   check.c      types of a tree, in the words of cel-go's checker
+ *   estimate.c   what a tree may cost
  *   eval.c       a tree to a value
  *   value.c      comparing, reading JSON, building
  *   operators.c  arithmetic, comparison, indexing

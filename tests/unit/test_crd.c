@@ -398,6 +398,26 @@ static void refuses_rules(void **state UNUSED)
 			fail_msg("%s: %s: %s", cases[i].schema, err.causes[0].field,
 				 err.causes[0].message);
 	}
+	/* what no object could pass in time */
+	json_auto_t *expensive = definition(
+		"{'type':'object','properties':{'x':{'type':'array','items':{'type':'array',"
+		"'items':{'type':'string'},'x-kubernetes-validations':[{'rule':'self.all(s, s == "
+		"\\\"a\\\")'}]}}}}");
+	json_auto_t *bounded = definition(
+		"{'type':'object','properties':{'x':{'type':'array','maxItems':100,'items':{"
+		"'type':'array','maxItems':1000,'items':{'type':'string'},"
+		"'x-kubernetes-validations':[{'rule':'self.all(s, s == \\\"a\\\")'}]}}}}");
+	auto_err cost = {0};
+
+	assert_true(schema_validate(&kind_customresourcedefinition, expensive, NULL, &cost) < 0);
+	assert_non_null(strstr(err_message(&cost),
+			       "items.x-kubernetes-validations[0].rule: Forbidden: estimated rule "
+			       "cost exceeds budget by factor of more than 100x (try simplifying"));
+	err_done(&cost);
+	cost = (struct err){0};
+	schema_default(&kind_customresourcedefinition, bounded, NULL);
+	if (schema_validate(&kind_customresourcedefinition, bounded, NULL, &cost) < 0)
+		fail_msg("%s", err_message(&cost));
 	/* a default has to obey, too */
 	json_auto_t *bad_default =
 		definition("{'type':'object','properties':{'n':{'type':'integer','default':1,"

@@ -8,9 +8,14 @@
 #define CRD_APPROVED "api-approved.kubernetes.io"
 /* The path of c is at the schema: openAPIV3Schema of a version. */
 void check_schema(struct check *c, const json_t *schema);
-/* The rules in CEL of one schema; rules: its node, spine: the node that says what there is.
- * uncorrelatable: the path that old values are lost at, or NULL. */
-void check_rules(struct check *c, const json_t *schema, struct tree *tree, const struct node *rules,
-		 const struct node *spine, bool root, const char *uncorrelatable);
+/* Where a schema stands in the compiled one, which its rules in CEL are checked against. */
+struct place {
+	const struct node *rules, *spine; /* spine: says what there is; NULL: nowhere (inside anyOf,
+					     oneOf, not) */
+	const char *uncorrelatable;	  /* path behind which oldSelf is nothing, or NULL */
+	uint64_t count;			  /* values it may have in one object; 0: no limit */
+};
+void check_rules(struct check *c, const json_t *schema, struct tree *tree, const struct place *at,
+		 bool root);
 
 #endif

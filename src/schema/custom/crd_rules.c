@@ -122,12 +122,41 @@ static void check_texts(struct check *c, const json_t *schema, const json_t *v)
 
 /* ---- the expressions -------------------------------------------------------------------- */
 
-static void check_expressions(struct check *c, const json_t *v, struct cel_rule *rule,
-			      const struct cel_type *type, const char *uncorrelatable)
+/* What an expression may cost over all values of an object. */
+static void check_cost(struct check *c, const char *field, const struct cel_program *p,
+		       const struct place *at)
 {
+	uint64_t count = at->count ? at->count : node_max_count(at->spine), cost;
+	char factor[32];
+	double times;
+
+	if (!p)
+		return;
+	if (__builtin_mul_overflow(cel_program_estimate(p), count, &cost))
+		cost = UINT64_MAX;
+	times = (double)cost / CEL_BUDGET;
+	if (times <= 1)
+		return;
+	if (times > 100)
+		snprintf(factor, sizeof(factor), "more than 100x");
+	else
+		snprintf(factor, sizeof(factor), times < 1.5 ? "%fx" : "%.1fx", times);
+	check_forbidden(c, field,
+			"estimated %s cost exceeds budget by factor of %s (try simplifying the "
+			"rule, or adding maxItems, maxProperties, and maxLength where arrays, "
+			"maps, and strings are declared)",
+			field, factor);
+}
+
+static void check_expressions(struct check *c, const json_t *v, struct cel_rule *rule,
+			      const struct cel_type *type, const struct place *at)
+{
+	const char *uncorrelatable = at->uncorrelatable;
 	auto_free char *rule_error = NULL, *message_error = NULL, *text = rule_text(v);
 
 	cel_rule_compile(rule, type, &rule_error, &message_error);
+	check_cost(c, "rule", rule->program, at);
+	check_cost(c, "messageExpression", rule->message_program, at);
 	if (rule_error)
 		check_invalid_bare(c, "rule", "%s: %s", text, rule_error);
 	if (message_error)
@@ -142,32 +171,32 @@ static void check_expressions(struct check *c, const json_t *v, struct cel_rule 
 			      "must not be set when oldSelf is not used in rule");
 }
 
-void check_rules(struct check *c, const json_t *schema, struct tree *tree, const struct node *rules,
-		 const struct node *spine, bool root, const char *uncorrelatable)
+void check_rules(struct check *c, const json_t *schema, struct tree *tree, const struct place *at,
+		 bool root)
 {
 	const json_t *list = json_object_get(schema, "x-kubernetes-validations");
+	const struct rules *rules = at->rules ? at->rules->rules : NULL;
 	const struct cel_type *type;
 	json_t *v;
 	size_t i, mark;
 
-	if (!json_array_size(list) || !rules || !rules->rules ||
-	    rules->rules->n_cel != json_array_size(list))
+	if (!json_array_size(list) || !rules || rules->n_cel != json_array_size(list))
 		return;
-	type = node_cel_type(tree, spine, root);
+	type = node_cel_type(tree, at->spine, root);
 	if (!type) {
 		err_cause_add(c->err, "InternalError", c->path.s,
 			      "Internal error: rule declared on schema that does not support "
 			      "validation rules type: '%s' x-kubernetes-preserve-unknown-fields: "
 			      "'%s'",
 			      json_str(schema, "type", ""),
-			      spine && (spine->flags & NODE_PRESERVE) ? "true" : "false");
+			      at->spine && (at->spine->flags & NODE_PRESERVE) ? "true" : "false");
 		return;
 	}
 	json_array_foreach(list, i, v)
 	{
 		mark = check_item(c, "x-kubernetes-validations", i);
 		check_texts(c, schema, v);
-		check_expressions(c, v, &rules->rules->cel[i], type, uncorrelatable);
+		check_expressions(c, v, &rules->cel[i], type, at);
 		check_leave(c, mark);
 	}
 }

@@ -6,11 +6,6 @@
  */
 #include "crd.h"
 
-/* Where the walk is in the compiled schema, which rules in CEL are checked against. */
-struct place {
-	const struct node *rules, *spine; /* NULL: nowhere (inside anyOf, oneOf, not) */
-	const char *uncorrelatable;	  /* path behind which oldSelf is nothing, or NULL */
-};
 struct walk {
 	struct check *c;
 	struct tree *tree;
@@ -264,14 +259,27 @@ static void check_root_metadata(struct check *c, const json_t *s)
 
 /* ---- the walk --------------------------------------------------------------------------- */
 
-/* Walks on at another place. */
+/* How many of the values below there are: times as many as above when that is known. */
+static uint64_t count_below(uint64_t above, int64_t times)
+{
+	uint64_t product;
+
+	if (!above || times < 0)
+		return 0;
+	if (!times)
+		times = 1;
+	return __builtin_mul_overflow(above, (uint64_t)times, &product) ? 0 : product;
+}
+
+/* Walks on at another place; times: how many of these the value may have, -1: no limit. */
 static void walk_at(struct walk *w, const json_t *s, const struct node *rules,
-		    const struct node *spine, const char *uncorrelatable)
+		    const struct node *spine, const char *uncorrelatable, int64_t times)
 {
 	struct place outer = w->at;
 
 	w->at.rules = rules;
 	w->at.spine = spine;
+	w->at.count = count_below(outer.count, times);
 	if (!outer.uncorrelatable)
 		w->at.uncorrelatable = uncorrelatable;
 	walk(w, s, false);
@@ -300,7 +308,7 @@ static void walk_properties(struct walk *w, const json_t *s)
 		size_t mark = check_enter(w->c, "properties");
 
 		strbuf_addf(&w->c->path, "[%s]", key);
-		walk_at(w, child, node_child(at.rules, key), node_member(at.spine, key), lost);
+		walk_at(w, child, node_child(at.rules, key), node_member(at.spine, key), lost, 1);
 		check_leave(w->c, mark);
 	}
 }
@@ -314,7 +322,8 @@ static void walk_one(struct walk *w, const json_t *s, const char *field)
 
 	if (json_is_object(child))
 		walk_at(w, child, at.rules ? at.rules->item : NULL,
-			at.spine ? at.spine->item : NULL, lost);
+			at.spine ? at.spine->item : NULL, lost,
+			json_int(s, streq(field, "items") ? "maxItems" : "maxProperties", -1));
 	check_leave(w->c, mark);
 }
 
@@ -324,7 +333,7 @@ static void walk_not(struct walk *w, const json_t *s)
 	size_t mark = check_enter(w->c, "not");
 
 	if (json_is_object(child))
-		walk_at(w, child, NULL, NULL, NULL);
+		walk_at(w, child, NULL, NULL, NULL, 1);
 	check_leave(w->c, mark);
 }
 
@@ -349,7 +358,7 @@ static void walk_logic(struct walk *w, const json_t *s)
 				i == 0 && rules && n < rules->all_of.n ? rules->all_of.v[n] : NULL;
 
 			n++;
-			walk_at(w, child, node, node ? at.spine : NULL, NULL);
+			walk_at(w, child, node, node ? at.spine : NULL, NULL, 1);
 		}
 	}
 	walk_not(w, s);
@@ -377,7 +386,7 @@ static void walk(struct walk *w, const json_t *s, bool root)
 	walk_one(w, s, "items");
 	walk_one(w, s, "additionalProperties");
 	walk_logic(w, s);
-	check_rules(w->c, s, w->tree, w->at.rules, w->at.spine, root, w->at.uncorrelatable);
+	check_rules(w->c, s, w->tree, &w->at, root);
 	w->depth--;
 }
 
@@ -385,7 +394,7 @@ void check_schema(struct check *c, const json_t *schema)
 {
 	struct walk w = {.c = c, .tree = tree_compile(schema, true)};
 
-	w.at.rules = w.at.spine = w.tree->root;
+	w.at = (struct place){w.tree->root, w.tree->root, NULL, 1};
 	walk(&w, schema, true);
 	tree_free(w.tree);
 }

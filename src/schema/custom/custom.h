@@ -203,6 +203,8 @@ void node_run_rules(struct tree *t, bool resource, const json_t *v, const json_t
 		    const char *path, struct err *err);
 /* The type of what the node describes, NULL: expressions cannot see it. root: of a resource. */
 const struct cel_type *node_cel_type(struct tree *t, const struct node *n, bool root);
+/* How many values of the node an object may have, when nothing else limits them. */
+uint64_t node_max_count(const struct node *n);
 /* Compiles rule and message for values of that type. Both texts in the words of upstream, NULL: no
  * error; caller frees. */
 void cel_rule_compile(struct cel_rule *rule, const struct cel_type *self, char **rule_error,

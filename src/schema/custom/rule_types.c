@@ -5,6 +5,60 @@
  */
 #include "custom.h"
 
+/* ---- sizes ------------------------------------------------------------------------------ */
+
+/* The largest body of a request, by which what has no limit of its own is limited. */
+#define REQUEST_MAX (3 * 1024 * 1024)
+
+/* The shortest JSON text of a value; never less, so that nobody is refused without need. */
+static uint64_t min_text(const struct node *n, int depth)
+{
+	uint64_t sum = 2;
+
+	if (!n || depth > SCHEMA_DEPTH_MAX)
+		return 1;
+	switch ((enum node_type)n->type) {
+	case NODE_OBJECT:
+		for (size_t i = 0; n->rules && i < n->rules->n_required; i++)
+			sum += strlen(n->rules->required[i]) + 4 +
+			       min_text(node_member(n, n->rules->required[i]), depth + 1);
+		return sum;
+	case NODE_STRING:
+		if (n->rules && n->rules->min_length > 0)
+			sum += (uint64_t)n->rules->min_length;
+		return sum;
+	case NODE_ARRAY:
+		return sum;
+	case NODE_BOOLEAN:
+		return 4;
+	case NODE_ANY:
+	case NODE_INTEGER:
+	case NODE_NUMBER:
+	case NODE_OTHER:
+		break;
+	}
+	return 1;
+}
+
+uint64_t node_max_count(const struct node *n)
+{
+	return REQUEST_MAX / (min_text(n, 0) + 1);
+}
+
+/* Elements that a list or map may have. */
+static uint64_t max_of(const struct node *n)
+{
+	int64_t limit = !n->rules		? -1
+			: n->flags & NODE_ITEMS ? n->rules->max_items
+						: n->rules->max_properties;
+
+	if (limit >= 0)
+		return limit > 0 ? (uint64_t)limit : 1;
+	/* a key has its quotes and a colon */
+	return n->flags & NODE_ITEMS ? node_max_count(n->item)
+				     : REQUEST_MAX / (min_text(n->item, 0) + 6);
+}
+
 /* ---- types ------------------------------------------------------------------------------ */
 
 static const struct cel_type *meta_member(const struct cel_type *t UNUSED, const char *name)
@@ -75,6 +129,7 @@ static const struct cel_type *list_type(struct tree *t, const struct node *n)
 		return NULL;
 	type = new_type(t, n, CEL_LIST);
 	type->elem = elem;
+	type->max = max_of(n);
 	if (n->flags & NODE_LIST_SET)
 		type->list_type = CEL_LIST_SET;
 	if ((n->flags & NODE_LIST_MAP) && n->rules) {
@@ -96,6 +151,7 @@ static const struct cel_type *object_type(struct tree *t, const struct node *n, 
 			return NULL;
 		type = new_type(t, n, CEL_MAP);
 		type->elem = elem;
+		type->max = max_of(n);
 		return type;
 	}
 	type = new_type(t, n, CEL_OBJECT);
