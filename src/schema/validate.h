@@ -69,6 +69,8 @@ void check_metadata(struct check *c, const struct kind *k, const json_t *obj, co
 
 /* A whole PodSpec; the path is at it. */
 void check_pod_spec(struct check *c, const json_t *spec);
+/* A PersistentVolumeSpec that stands in another object. */
+void check_inline_volume(struct check *c, const json_t *spec);
 /* The spec of a workload whose pods must always be restarted; word: "deployment", kind:
  * "ReplicaSet", for messages. */
 void check_workload(struct check *c, const char *word, const char *kind, const json_t *spec,

@@ -251,6 +251,14 @@ void csistoragecapacity_validate(const json_t *obj, const json_t *old UNUSED, st
 
 /* ---- attachments ------------------------------------------------------------------------ */
 
+static void check_attachment_inline(struct check *c, const json_t *spec)
+{
+	size_t mark = check_enter(c, "source.inlineVolumeSpec");
+
+	check_inline_volume(c, spec);
+	check_leave(c, mark);
+}
+
 static void check_attachment_source(struct check *c, const json_t *source)
 {
 	static const char one[] =
@@ -267,6 +275,8 @@ static void check_attachment_source(struct check *c, const json_t *source)
 			       "must specify non empty persistentVolumeName");
 	else if (volume)
 		check_text(c, "source.persistentVolumeName", volume, valid_dns1123_subdomain);
+	else
+		check_attachment_inline(c, written);
 }
 
 static void check_attachment_status(struct check *c, const json_t *status)

@@ -124,6 +124,28 @@ static void check_pv_source(struct check *c, const json_t *spec)
 	check_pv_path(c, spec);
 }
 
+void check_inline_volume(struct check *c, const json_t *spec)
+{
+	static const char *const left[] = {"claimRef", "capacity", "nodeAffinity",
+					   "storageClassName"};
+	static const char why[] = "may not be specified in the context of inline volumes";
+	const char *policy = json_str(spec, "persistentVolumeReclaimPolicy", "");
+
+	for (size_t i = 0; i < ARRAY_SIZE(left); i++)
+		if (json_object_get(spec, left[i]))
+			check_forbidden(c, left[i], "%s", why);
+	if (!json_object_get(spec, "csi"))
+		check_required(c, "csi", "has to be specified in the context of inline volumes");
+	check_access_modes(c, spec, "");
+	if (*policy && !streq(policy, "Retain"))
+		check_forbidden(c, "persistentVolumeReclaimPolicy",
+				"may only be Retain in the context of inline volumes");
+	if (!streq(json_str(spec, "volumeMode", "Filesystem"), "Filesystem"))
+		check_forbidden(c, "volumeMode",
+				"may not specify volumeMode other than Filesystem in the context "
+				"of inline volumes");
+}
+
 /* Only the sources of a spec. */
 static json_t *sources_of(const json_t *spec)
 {
