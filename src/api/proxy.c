@@ -4,6 +4,7 @@
  * both bodies stream, and each side waits for the other. Of the headers, those of a connection stay
  * behind, and so do the client's credentials.
  */
+#include "html.h"
 #include "proxy.h"
 
 #include <netdb.h>
@@ -16,15 +17,17 @@ struct proxied {
 	struct call *call;
 	struct http_call *out;
 	struct place place;
-	char *prefix; /* of the path: up to and including "/proxy" */
-	bool started; /* the answer has begun */
-	bool body;    /* the request has one */
+	char *prefix;	   /* of the path: up to and including "/proxy" */
+	struct html *page; /* the answer's links are rewritten */
+	bool started;	   /* the answer has begun */
+	bool body;	   /* the request has one */
 };
 
 static void proxied_free(void *arg)
 {
 	struct proxied *p = arg;
 
+	html_free(p->page);
 	free(p->prefix);
 	free(p);
 }
@@ -108,9 +111,12 @@ static void add_forwarded(const struct http_request *req, struct strv *headers)
 static void request_headers(struct call *c, const char *upgrade, struct strv *headers)
 {
 	const char *connection = http_header(c->req, "Connection"), *name, *value;
+	const char *accept = http_header(c->req, "Accept");
+	bool page = accept && strstr(accept, "text/html"); /* it shall come as we can read it */
 
 	for (unsigned i = 0; http_header_at(c->req, i, &name, &value); i++)
-		if (!is_hop(name, connection) && !is_private(name))
+		if (!is_hop(name, connection) && !is_private(name) &&
+		    !(page && strcasecmp(name, "Accept-Encoding") == 0))
 			add_pair(headers, name, value);
 	add_pair(headers, "X-Forwarded-Uri", http_path(c->req));
 	add_forwarded(c->req, headers);
@@ -146,6 +152,25 @@ static void answer_headers(struct proxied *p)
 
 /* ---- the answer -------------------------------------------------------------------------- */
 
+/* A page that we can read: its links have to lead through the proxy, too. */
+static bool is_page(const struct http_call *out, const char *method)
+{
+	const char *type = http_call_header(out, "Content-Type");
+	const char *encoding = http_call_header(out, "Content-Encoding");
+
+	return type && strncasecmp(type, "text/html", 9) == 0 &&
+	       (!type[9] || strchr("; \t", type[9])) && str_empty(encoding) &&
+	       !http_call_header(out, "Location") && !streq(method, "HEAD");
+}
+
+static char *rewrite_link(void *arg, const char *link)
+{
+	const struct proxied *p = arg;
+	const char *host = http_header(p->call->req, "Host");
+
+	return proxy_location(link, p->prefix, p->place.text, host ? host : "");
+}
+
 static void on_headers(void *arg, struct http_call *out, int code)
 {
 	struct proxied *p = arg;
@@ -155,7 +180,9 @@ static void on_headers(void *arg, struct http_call *out, int code)
 	p->started = true;
 	answer_headers(p);
 	api_count(p->call, code);
-	if (text && str_to_u64(text, UINT64_MAX - 1, &length) == 0)
+	if (is_page(out, http_method(p->call->req)))
+		p->page = html_new(rewrite_link, p);
+	if (!p->page && text && str_to_u64(text, UINT64_MAX - 1, &length) == 0)
 		http_respond_start_sized(p->call->req, code, NULL, length);
 	else
 		http_respond_start(p->call->req, code, NULL);
@@ -164,8 +191,15 @@ static void on_headers(void *arg, struct http_call *out, int code)
 static void on_data(void *arg, const void *data, size_t len)
 {
 	struct proxied *p = arg;
+	auto_strbuf page = {0};
 
-	http_respond_chunk(p->call->req, data, len);
+	if (p->page) {
+		html_feed(p->page, data, len, &page);
+		data = page.s;
+		len = page.len;
+	}
+	if (len)
+		http_respond_chunk(p->call->req, data, len);
 	if (http_respond_backlog(p->call->req) > HIGH)
 		http_call_pause(p->out, true);
 }
@@ -192,6 +226,16 @@ static char *failure_text(const struct proxied *p, const char *why)
 	return xasprintf("dial tcp %s: connect: %s", p->place.text, lower);
 }
 
+static void end_page(struct proxied *p)
+{
+	auto_strbuf rest = {0};
+
+	if (p->page)
+		html_end(p->page, &rest);
+	if (rest.len)
+		http_respond_chunk(p->call->req, rest.s, rest.len);
+}
+
 static void on_done(void *arg, const struct http_answer *answer, const char *why)
 {
 	struct proxied *p = arg;
@@ -199,6 +243,7 @@ static void on_done(void *arg, const struct http_answer *answer, const char *why
 
 	c->on_gone = NULL;
 	if (answer) {
+		end_page(p);
 		call_end(c);
 	} else if (p->started) {
 		/* Half an answer must not look like a whole one. */

@@ -71,6 +71,10 @@ class Handler(BaseHTTPRequestHandler):
         elif url.path == "/cut":
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
             self.close_connection = True
+        elif url.path == "/page":
+            self.answer(200, [("Content-Type", "text/html; charset=utf-8"), ("X-Encodings", self.headers.get("Accept-Encoding", ""))],
+                        b'<!DOCTYPE html><a href="/one?a=1&amp;b=2">x</a><script>"<a href=\'/no\'>"</script><img src=two><!-- <a href="/">'
+                        b'--><form action=/three>')
         elif url.path == "/empty":
             self.send_response(204)
             self.end_headers()

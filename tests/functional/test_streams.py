@@ -471,6 +471,17 @@ def test_proxy_redirects(c):
             equal(location(f"{proxy}/redirect?to={to}"), want, to)
 
 
+def test_proxy_leads_links_back(c):
+    """Links of a page lead through the proxy, too."""
+    with backend(c, 9107) as service:
+        proxy = service + ":api/proxy"
+        got = curl(c, proxy + "/page", "-i", "-H", "Accept: text/html", "-H", "Accept-Encoding: gzip").stdout
+        contains(got, f'<a href="{proxy}/one?a=1&amp;b=2">x</a>')
+        contains(got, """<script>"<a href='/no'>"</script><img src=two><!-- <a href="/">--><form action=%s/three>""" % proxy)
+        contains(got, "X-Encodings: \n", "a page comes so that it can be read")
+        contains(curl(c, proxy + "/page", "-I").stdout, "Content-Length: 1", "HEAD says what the page has")
+
+
 def test_proxy_streams_bodies(c):
     big = os.path.join(c.disk, "big")
     with open(big, "wb") as f:
