@@ -100,7 +100,7 @@ def look(c, k):
     name = k("get", "pods", "-o", "name").splitlines()[0]
     text = k("describe", name)
     for part in ("Controlled By:  ReplicaSet/web-", "State:          Running", "Ready:          True",
-                 "Readiness:", "QoS Class:", "Normal  Started", "Successfully assigned"):
+                 "Readiness:", "QoS Class:", "Started container main", "Successfully assigned"):
         contains(text, part, "describe pod")
     contains(k("describe", "deployment", "web"), "RollingUpdateStrategy:  25% max unavailable, 25% max surge")
     contains(k("describe", "service", "web"), "Endpoints:")
