@@ -91,7 +91,8 @@ class Watch(threading.Thread):
         self.join(10)
 
     def wait(self, n, what="events"):
-        wait(f"{n} {what}", lambda: len(self.events) >= n, timeout=20)
+        wait(f"{n} {what}", lambda: len(self.events) >= n or self.ended, timeout=20)
+        true(len(self.events) >= n, f"{what}: the watch ended after {self.events}")
         return self.events
 
     def kinds(self):
