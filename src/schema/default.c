@@ -197,13 +197,15 @@ void pod_set_defaults(json_t *obj, const json_t *old)
 		default_host_ports(json_object_get(spec, "containers"));
 		default_host_ports(json_object_get(spec, "initContainers"));
 	}
-	if (old)
-		return;
 	/* What admission adds is no part of the wish, whose defaults are made before there is a
-	 * uid. */
+	 * uid. Who replaces the list of tolerations does not mean to lose these. */
 	if (*meta_uid(obj)) {
 		default_toleration(spec, "node.kubernetes.io/not-ready");
 		default_toleration(spec, "node.kubernetes.io/unreachable");
+	}
+	if (old)
+		return;
+	if (*meta_uid(obj)) {
 		default_put(spec, "priority", json_integer(0));
 		default_put(spec, "preemptionPolicy", json_string("PreemptLowerPriority"));
 	}

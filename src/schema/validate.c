@@ -140,8 +140,9 @@ static void check_owner(struct check *c, const json_t *owner)
 		check_invalid(c, NULL, owner, "%s is disallowed from being an owner", banned);
 }
 
-static void check_owners(struct check *c, const json_t *meta)
+static void check_owners(struct check *c, const json_t *meta, bool custom)
 {
+	static const char *const needed[] = {"apiVersion", "kind", "name", "uid"};
 	const json_t *list = json_object_get(meta, "ownerReferences"), *first = NULL;
 	json_t *owner;
 	size_t i;
@@ -152,6 +153,9 @@ static void check_owners(struct check *c, const json_t *meta)
 	json_array_foreach(list, i, owner)
 	{
 		check_owner(c, owner);
+		for (size_t k = 0; k < ARRAY_SIZE(needed) && custom; k++)
+			if (!*json_str(owner, needed[k], ""))
+				check_required(c, needed[k], "");
 		if (!json_bool(owner, "controller", false))
 			continue;
 		if (first)
@@ -174,12 +178,13 @@ static void check_finalizers(struct check *c, const json_t *meta)
 	{
 		const char *name = json_string_value(v);
 		const char *bad = name ? valid_label_key(name) : NULL;
+		auto_free char *field = xasprintf("finalizers[%zu]", i);
 
 		if (bad)
 			check_invalid(c, "finalizers", v, "%s", bad);
 		else if (name && !strchr(name, '/') && !streq(name, "kubernetes") &&
 			 !streq(name, "orphan") && !streq(name, "foregroundDeletion"))
-			check_invalid(c, "finalizers", v,
+			check_invalid(c, field, v,
 				      "name is neither a standard finalizer name nor is it fully "
 				      "qualified");
 	}
@@ -234,8 +239,10 @@ void check_metadata(struct check *c, const struct kind *k, const json_t *obj, co
 		check_required(c, "namespace", "");
 	else if (!k->namespaced && *meta_ns(obj))
 		check_forbidden(c, "namespace", "not allowed on this type");
+	if (k->custom) /* of other kinds the field table says it */
+		check_labels(c, "labels", json_object_get(meta, "labels"));
 	check_annotations(c, "annotations", json_object_get(meta, "annotations"));
-	check_owners(c, meta);
+	check_owners(c, meta, k->custom != NULL);
 	check_finalizers(c, meta);
 	if (old)
 		check_meta_update(c, meta, json_object_get(old, "metadata"));

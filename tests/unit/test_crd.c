@@ -251,11 +251,51 @@ static void refuses_schemas(void **state UNUSED)
 	expect_crd_error(
 		"{'type':'array','items':{'type':'object'},'x-kubernetes-list-type':'map'}",
 		"x-kubernetes-list-map-keys: Required value");
-	expect_crd_error("{'type':'string','x-kubernetes-int-or-string':true}", "must be empty if");
 	expect_crd_error("{'type':'integer','minimum':3,'default':1}",
 			 "should be greater than or equal to 3");
 	expect_crd_error("{'type':'object','x-kubernetes-preserve-unknown-fields':false}",
 			 "must be true or undefined");
+	expect_crd_error("{'type':'array','items':{}}",
+			 "items.type: Required value: must not be empty for specified array items");
+	expect_crd_error("{'type':'array','items':{'type':'object','required':['k'],'properties':"
+			 "{'k':{'type':'string'}}},'x-kubernetes-list-type':'map',"
+			 "'x-kubernetes-list-map-keys':['k','k']}",
+			 "must not contain duplicate entries");
+	expect_crd_error("{'type':'object','properties':{'b':{'type':'string'}},'default':{'c':1}}",
+			 "default: Invalid value: {\"c\":1}: must not have unknown fields");
+	expect_crd_error("{'type':'string','not':{'nullable':true}}",
+			 "not.nullable: Forbidden: must be false to be structural");
+	expect_crd_error("{'type':'object','properties':{'a':{'type':'string'}},"
+			 "'anyOf':[{'properties':{'b':{'pattern':'x'}}}]}",
+			 "properties[b]: Required value: because it is defined in ");
+}
+
+/* What only the whole object may not have. */
+static void refuses_roots(void **state UNUSED)
+{
+	static const char *const bad[][2] = {
+		{"{'additionalProperties':{'type':'string'}}",
+		 "openAPIV3Schema.additionalProperties: Forbidden: must not be used at the root"},
+		{"{'nullable':true}",
+		 "openAPIV3Schema.nullable: Forbidden: nullable cannot be true at the root"},
+		{"{'default':{}}", "openAPIV3Schema.default.kind: Required value"},
+		{"{'properties':{'metadata':{'type':'object','properties':{'name':{'type':"
+		 "'string','default':'x'}}}}}",
+		 "default: Forbidden: must not be set in top-level metadata"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		json_auto_t *crd = definition("{'type':'string'}"), *more = json_of(bad[i][0]);
+		auto_err err = {0};
+		json_t *version = json_array_get(json_at(crd, "spec.versions"), 0);
+
+		json_object_update_recursive(json_at(version, "schema.openAPIV3Schema"), more);
+		json_drop(crd, "status");
+		schema_default(&kind_customresourcedefinition, crd, NULL);
+		assert_true(schema_validate(&kind_customresourcedefinition, crd, NULL, &err) < 0);
+		if (!strstr(err_message(&err), bad[i][1]))
+			fail_msg("%s: %s", bad[i][0], err_message(&err));
+	}
 }
 
 /* ---- rules in CEL ------------------------------------------------------------------------ */
@@ -527,6 +567,30 @@ static void validates(void **state UNUSED)
 	json_auto_t *obj = foo(k, evil.s, NULL);
 	auto_err err = {0};
 	assert_true(schema_validate(k, obj, NULL, &err) < 0);
+}
+
+/* The metadata's rules are those of every kind. */
+static void checks_metadata(void **state UNUSED)
+{
+	static const struct {
+		const char *meta, *wanted;
+	} bad[] = {
+		{"{'labels':{'a':'!!'}}", "metadata.labels: Invalid value: \"!!\": a valid label"},
+		{"{'ownerReferences':[{'apiVersion':'v1','kind':'Pod','name':'p'}]}",
+		 "metadata.ownerReferences.uid: Required value"},
+		{"{'finalizers':['mine']}", "metadata.finalizers[0]: Invalid value: \"mine\""},
+	};
+	const struct kind *k = define("{'type':'object'}");
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		json_auto_t *obj = foo(k, "{}", NULL), *more = json_of(bad[i].meta);
+		auto_err err = {0};
+
+		json_object_update(json_object_get(obj, "metadata"), more);
+		assert_true(schema_validate(k, obj, NULL, &err) < 0);
+		if (!strstr(err_message(&err), bad[i].wanted))
+			fail_msg("%s: %s", bad[i].meta, err_message(&err));
+	}
 }
 
 static void reads_patterns_as_go(void **state UNUSED)
@@ -1002,6 +1066,8 @@ int main(void)
 		cmocka_unit_test_teardown(reads_heads, forget),
 		cmocka_unit_test_teardown(orders_versions, forget),
 		cmocka_unit_test_teardown(refuses_schemas, forget),
+		cmocka_unit_test_teardown(refuses_roots, forget),
+		cmocka_unit_test_teardown(checks_metadata, forget),
 		cmocka_unit_test_teardown(prunes_and_defaults, forget),
 		cmocka_unit_test_teardown(validates, forget),
 		cmocka_unit_test_teardown(reads_patterns_as_go, forget),

@@ -11,7 +11,9 @@ struct walk {
 	struct tree *tree;
 	struct place at;
 	int depth;
-	bool logic; /* inside allOf, anyOf, oneOf, not */
+	bool logic;    /* inside allOf, anyOf, oneOf, not */
+	bool item;     /* the schema is that of items */
+	bool metadata; /* it is of the object's own metadata */
 };
 
 static void walk(struct walk *w, const json_t *s, bool root);
@@ -59,23 +61,28 @@ static void check_forbidden_words(struct check *c, const json_t *s)
 /* Inside alternatives nothing says what there is, only how it must be. */
 static void check_logic_words(struct check *c, const json_t *s)
 {
-	static const char *const words[] = {"type",
-					    "default",
-					    "title",
-					    "description",
-					    "nullable",
-					    "additionalProperties",
-					    "x-kubernetes-preserve-unknown-fields",
-					    "x-kubernetes-embedded-resource",
-					    "x-kubernetes-list-type",
-					    "x-kubernetes-list-map-keys",
-					    "x-kubernetes-map-type"};
+	static const struct {
+		const char *word, *must_be;
+	} words[] = {
+		{"type", "empty"},
+		{"default", "undefined"},
+		{"title", "empty"},
+		{"description", "empty"},
+		{"nullable", "false"},
+		{"additionalProperties", "undefined"},
+		{"x-kubernetes-preserve-unknown-fields", "false"},
+		{"x-kubernetes-embedded-resource", "false"},
+		{"x-kubernetes-list-type", "undefined"},
+		{"x-kubernetes-list-map-keys", "empty"},
+		{"x-kubernetes-map-type", "undefined"},
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		const json_t *v = json_object_get(s, words[i]);
+		const json_t *v = json_object_get(s, words[i].word);
 
 		if (v && !json_is_false(v))
-			check_forbidden(c, words[i], "must be empty to be structural");
+			check_forbidden(c, words[i].word, "must be %s to be structural",
+					words[i].must_be);
 	}
 }
 
@@ -99,16 +106,29 @@ static void check_type(struct walk *w, const json_t *s, bool root)
 		else
 			check_required(c, "type", "must not be empty at the root");
 	} else if (!*type && !free_type) {
-		check_required(c, "type", "must not be empty for specified object fields");
+		check_required(c, "type",
+			       w->item ? "must not be empty for specified array items"
+				       : "must not be empty for specified object fields");
 	}
-	if (yes(s, "x-kubernetes-int-or-string") && *type)
-		check_invalid_str(c, "type", type,
-				  "must be empty if x-kubernetes-int-or-string is true");
 	if (streq(type, "array") && !has(s, "items"))
 		check_required(c, "items", "must be specified");
 }
 
 /* ---- x-kubernetes-* --------------------------------------------------------------------- */
+
+static bool has_duplicates(const json_t *list)
+{
+	const json_t *a, *b;
+	bool found = false;
+	size_t i, k;
+
+	json_array_foreach(list, i, a) for (k = 0; k < i; k++)
+	{
+		b = json_array_get(list, k);
+		found = found || json_equal((json_t *)(uintptr_t)a, (json_t *)(uintptr_t)b);
+	}
+	return found;
+}
 
 static void check_list_map(struct check *c, const json_t *s)
 {
@@ -122,6 +142,9 @@ static void check_list_map(struct check *c, const json_t *s)
 	if (items && !streq(text(items, "type"), "object"))
 		check_invalid_str(c, "items.type", text(items, "type"),
 				  "must be object if parent array's x-kubernetes-list-type is map");
+	if (has_duplicates(keys))
+		check_invalid(c, "x-kubernetes-list-map-keys", keys,
+			      "must not contain duplicate entries");
 	json_array_foreach(keys, i, key)
 	{
 		const char *name = json_string_value(key);
@@ -208,8 +231,8 @@ static void check_pattern(struct check *c, const json_t *s)
 				  "must be a valid regular expression, but isn't: %s", why);
 }
 
-/* A default must be pruned already and be valid. */
-static void check_default(struct check *c, const json_t *s)
+/* A default must be pruned already and be valid; the metadata's are not the schema's to give. */
+static void check_default(struct check *c, const json_t *s, bool in_metadata)
 {
 	const json_t *dflt = json_object_get(s, "default");
 	struct tree *tree;
@@ -218,9 +241,15 @@ static void check_default(struct check *c, const json_t *s)
 
 	if (!dflt)
 		return;
+	if (in_metadata) {
+		check_forbidden(c, "default", "must not be set in top-level metadata");
+		return;
+	}
 	tree = tree_compile(s, false);
 	pruned = json_deep_copy(dflt);
 	node_prune(tree->root, pruned, false, NULL);
+	if (!json_equal(pruned, (json_t *)(uintptr_t)dflt))
+		check_invalid(c, "default", dflt, "must not have unknown fields");
 	node_default(tree->root, pruned);
 	if (json_is_null(dflt) && !yes(s, "nullable"))
 		check_invalid(c, "default", dflt, "must not be null");
@@ -255,6 +284,22 @@ static void check_root_metadata(struct check *c, const json_t *s)
 					"generateName, but metadata is implicitly specified");
 	}
 	check_leave(c, mark);
+}
+
+/* What the whole object can have only. */
+static void check_root(struct check *c, const json_t *s)
+{
+	const json_t *dflt = json_object_get(s, "default");
+
+	if (has(s, "additionalProperties"))
+		check_forbidden(c, "additionalProperties", "must not be used at the root");
+	if (yes(s, "nullable"))
+		check_forbidden(c, "nullable", "nullable cannot be true at the root");
+	if (dflt && !has(dflt, "apiVersion"))
+		check_required(c, "default.apiVersion", "must not be empty");
+	if (dflt && !has(dflt, "kind"))
+		check_required(c, "default.kind", "must not be empty");
+	check_root_metadata(c, s);
 }
 
 /* ---- the walk --------------------------------------------------------------------------- */
@@ -296,7 +341,7 @@ static char *lost_at(const struct walk *w, const json_t *s)
 	return lost && w->c->path.s ? xstrdup(w->c->path.s) : NULL;
 }
 
-static void walk_properties(struct walk *w, const json_t *s)
+static void walk_properties(struct walk *w, const json_t *s, bool root)
 {
 	auto_free char *lost = lost_at(w, s);
 	const struct place at = w->at;
@@ -308,7 +353,10 @@ static void walk_properties(struct walk *w, const json_t *s)
 		size_t mark = check_enter(w->c, "properties");
 
 		strbuf_addf(&w->c->path, "[%s]", key);
+		w->metadata = w->metadata || (root && streq(key, "metadata"));
 		walk_at(w, child, node_child(at.rules, key), node_member(at.spine, key), lost, 1);
+		if (root)
+			w->metadata = false;
 		check_leave(w->c, mark);
 	}
 }
@@ -320,6 +368,7 @@ static void walk_one(struct walk *w, const json_t *s, const char *field)
 	const struct place at = w->at;
 	size_t mark = check_enter(w->c, field);
 
+	w->item = streq(field, "items");
 	if (json_is_object(child))
 		walk_at(w, child, at.rules ? at.rules->item : NULL,
 			at.spine ? at.spine->item : NULL, lost,
@@ -337,6 +386,47 @@ static void walk_not(struct walk *w, const json_t *s)
 	check_leave(w->c, mark);
 }
 
+static void check_known(struct walk *w, const json_t *s, const json_t *alternative,
+			const char *where, int depth);
+
+/* What alternatives say of a field or an item is beside what the schema itself says of it. */
+static void check_known_child(struct walk *w, const json_t *s, const json_t *child,
+			      const char *step, const char *where, int depth)
+{
+	auto_free char *from = xasprintf("%s.%s", where, step);
+	size_t mark;
+
+	if (!child)
+		return;
+	if (!s) {
+		auto_free char *why = xasprintf("because it is defined in %s", from);
+
+		check_required(w->c, step, why);
+		return;
+	}
+	mark = check_enter(w->c, step);
+	check_known(w, s, child, from, depth + 1);
+	check_leave(w->c, mark);
+}
+
+static void check_known(struct walk *w, const json_t *s, const json_t *alternative,
+			const char *where, int depth)
+{
+	const json_t *fields = json_object_get(s, "properties"), *child;
+	const char *key;
+
+	if (depth > SCHEMA_DEPTH_MAX)
+		return;
+	check_known_child(w, json_object_get(s, "items"), json_object_get(alternative, "items"),
+			  "items", where, depth);
+	json_object_foreach(json_object_get(alternative, "properties"), key, child)
+	{
+		auto_free char *step = xasprintf("properties[%s]", key);
+
+		check_known_child(w, json_object_get(fields, key), child, step, where, depth);
+	}
+}
+
 static void walk_logic(struct walk *w, const json_t *s)
 {
 	static const char *const lists[] = {"allOf", "anyOf", "oneOf"};
@@ -344,6 +434,7 @@ static void walk_logic(struct walk *w, const json_t *s)
 	const struct place at = w->at;
 	bool outer = w->logic;
 	json_t *child;
+	size_t k;
 
 	/* The two alternatives of an int-or-string may name their types. */
 	w->logic = true;
@@ -363,6 +454,16 @@ static void walk_logic(struct walk *w, const json_t *s)
 	}
 	walk_not(w, s);
 	w->logic = outer;
+	if (outer)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		json_array_foreach(json_object_get(s, lists[i]), k, child)
+		{
+			auto_free char *where = xasprintf(
+				"%s.%s[%zu]", w->c->path.s ? w->c->path.s : "", lists[i], k);
+
+			check_known(w, s, child, where, 0);
+		}
 }
 
 static void walk(struct walk *w, const json_t *s, bool root)
@@ -376,13 +477,14 @@ static void walk(struct walk *w, const json_t *s, bool root)
 	if (w->logic)
 		check_logic_words(w->c, s);
 	check_type(w, s, root);
+	w->item = false;
 	check_extensions(w->c, s);
 	check_pattern(w->c, s);
 	if (root)
-		check_root_metadata(w->c, s);
+		check_root(w->c, s);
 	else if (!w->logic)
-		check_default(w->c, s);
-	walk_properties(w, s);
+		check_default(w->c, s, w->metadata);
+	walk_properties(w, s, root);
 	walk_one(w, s, "items");
 	walk_one(w, s, "additionalProperties");
 	walk_logic(w, s);
