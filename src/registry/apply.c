@@ -304,6 +304,7 @@ static int apply_update(struct registry *r, struct apply *a, const struct object
 	keep_times(a);
 	w.managed_given = true;
 	w.precondition_rev = live->rev;
+	json_put_str(a->merged, "metadata.name", live->name);
 	return registry_update(r, a->k, a->sub, live->ns, live->name, a->merged, &w, ret, NULL,
 			       err);
 }

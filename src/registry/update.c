@@ -36,15 +36,23 @@ bool spec_differs(const json_t *a, const json_t *b)
 static int check_request(const struct kind *k, const char *ns, const char *name, json_t *obj,
 			 struct err *err)
 {
-	const char *body = meta_name(obj);
+	const char *body = meta_name(obj), *body_ns = meta_ns(obj);
 
-	if (*body && !streq(body, name))
+	if (!*body)
+		return err_set(err, ERR_BAD_REQUEST,
+			       "the name of the object (%s based on URL) was undeterminable: name "
+			       "must be provided",
+			       name);
+	if (!streq(body, name))
 		return err_set(
 			err, ERR_BAD_REQUEST,
 			"the name of the object (%s) does not match the name on the URL (%s)", body,
 			name);
-	if (!*body)
-		json_put_str(obj, "metadata.name", name);
+	if (k->namespaced && *body_ns && !streq(body_ns, ns))
+		return err_set(err, ERR_BAD_REQUEST,
+			       "the namespace of the object (%s) does not match the namespace on "
+			       "the request (%s)",
+			       body_ns, ns);
 	return set_namespace(k, ns, obj, err);
 }
 
@@ -104,12 +112,17 @@ static int take_main(json_t *obj, const struct object *old, const json_t *given 
 {
 	static const char *const kept[] = {"uid", "creationTimestamp", "deletionTimestamp",
 					   "deletionGracePeriodSeconds"};
+	static const char *const times[] = {"creationTimestamp", "deletionTimestamp"};
 	const json_t *was = object_json(old), *was_meta = json_object_get(was, "metadata");
 	json_t *meta = json_object_get(obj, "metadata");
 
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
 		if (!json_object_get(meta, kept[i]))
 			take_member(meta, was_meta, kept[i]);
+	/* Backups and exports carry times of their own: no error, and no change. */
+	for (size_t i = 0; i < ARRAY_SIZE(times); i++)
+		if (json_object_get(was_meta, times[i]))
+			take_member(meta, was_meta, times[i]);
 	take_member(meta, was_meta, "generation");
 	json_object_del(meta, "selfLink");
 	if (old->kind->has_status)
