@@ -66,6 +66,29 @@ static struct call *call_new(struct api *a, struct http_request *req)
 
 /* ---- requests ---------------------------------------------------------------------------- */
 
+/* Below /api or a group of ours: an answer of the API, if only that there is nothing. */
+static bool is_served_path(const char *path)
+{
+	if (str_starts(path, "/api/"))
+		return true;
+	if (!str_starts(path, "/apis/"))
+		return false;
+	auto_free char *group =
+		xstrndup(path + strlen("/apis/"), strcspn(path + strlen("/apis/"), "/"));
+	json_auto_t *found = discovery_group(group);
+
+	return found != NULL;
+}
+
+void call_reply_no_path(struct call *c)
+{
+	if (is_served_path(http_path(c->req)))
+		call_reply_error(c, ERR_NOT_FOUND,
+				 "the server could not find the requested resource");
+	else
+		call_reply_text(c, 404, "404 page not found\n");
+}
+
 static void route_failed(struct call *c, enum route_result result)
 {
 	if (result == ROUTE_NO_METHOD)
@@ -75,7 +98,7 @@ static void route_failed(struct call *c, enum route_result result)
 		call_reply_error(c, ERR_NOT_FOUND,
 				 "the server could not find the requested resource");
 	else
-		call_reply_text(c, 404, "404 page not found\n");
+		call_reply_no_path(c);
 }
 
 /* What the request is about. The verb of what no route is for is that of its method. */

@@ -6,16 +6,12 @@
 
 #define DELETE_OPTIONS_MESSAGE "DeleteOptions"
 
-/* strconv.ParseBool; anything else is false. Clients send true, True and 1. */
+/* As upstream converts parameters: "0" and "false" in any case are false, all else is true. */
 bool call_bool(const struct call *c, const char *name)
 {
-	static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"};
 	auto_free char *v = http_param(c->req, name);
 
-	for (size_t i = 0; v && i < ARRAY_SIZE(yes); i++)
-		if (streq(v, yes[i]))
-			return true;
-	return false;
+	return v && !streq(v, "0") && strcasecmp(v, "false") != 0;
 }
 
 bool call_is_watch(const struct call *c)
@@ -23,19 +19,23 @@ bool call_is_watch(const struct call *c)
 	return !c->target.sub && (c->target.watch || call_bool(c, "watch"));
 }
 
-int call_int(const struct call *c, const char *name, int64_t min, int64_t max, int64_t fallback,
-	     int64_t *ret, struct err *err)
+static bool is_number(const char *v)
+{
+	v += *v == '-' || *v == '+';
+	return *v && !v[strspn(v, "0123456789")];
+}
+
+int call_int(const struct call *c, const char *name, int64_t fallback, int64_t *ret,
+	     struct err *err)
 {
 	auto_free char *v = http_param(c->req, name);
 
 	*ret = fallback;
 	if (str_empty(v))
 		return 0;
-	if (str_to_i64(v, min, max, ret) < 0)
-		return err_set(err, ERR_BAD_REQUEST,
-			       "unable to parse query parameter %s: "
-			       "invalid value \"%s\"",
-			       name, v);
+	if (str_to_i64(v, INT64_MIN, INT64_MAX, ret) < 0)
+		return err_set(err, ERR_BAD_REQUEST, "strconv.ParseInt: parsing \"%s\": %s", v,
+			       is_number(v) ? "value out of range" : "invalid syntax");
 	return 0;
 }
 
@@ -202,8 +202,7 @@ int call_dry_run(struct call *c, bool *ret, struct err *err)
 	*ret = false;
 	http_params(c->req, "dryRun", &values);
 	for (size_t i = 0; i < values.n && rc == 0; i++)
-		if (*values.v[i])
-			rc = check_dry_run(c, values.v[i], ret, err);
+		rc = check_dry_run(c, values.v[i], ret, err);
 	return rc;
 }
 
@@ -273,11 +272,11 @@ static int query_options(struct call *c, json_t *body, struct err *err)
 	auto_free char *propagation = http_param(c->req, "propagationPolicy");
 	auto_free char *orphan = http_param(c->req, "orphanDependents");
 	int64_t grace;
-	int rc = call_int(c, "gracePeriodSeconds", 0, INT32_MAX, -1, &grace, err);
+	int rc = call_int(c, "gracePeriodSeconds", -1, &grace, err);
 
 	if (rc < 0)
 		return rc;
-	if (grace >= 0 && !json_object_get(body, "gracePeriodSeconds"))
+	if (grace != -1 && !json_object_get(body, "gracePeriodSeconds"))
 		json_put_int(body, "gracePeriodSeconds", grace);
 	if (!str_empty(propagation) && !json_object_get(body, "propagationPolicy"))
 		json_put_str(body, "propagationPolicy", propagation);

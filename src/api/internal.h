@@ -194,11 +194,12 @@ void stall_done(struct stall *s);
 
 /* Whether the request is a watch, by the query or by the old path. */
 bool call_is_watch(const struct call *c);
-/* Query parameters; false + error when malformed. Booleans as Go's strconv.ParseBool. */
+/* Query parameters. All but "0" and "false" is true; a number that is none is an error. */
 bool call_bool(const struct call *c, const char *name);
-int call_int(const struct call *c, const char *name, int64_t min, int64_t max, int64_t fallback,
-	     int64_t *ret, struct err *err) MUST_CHECK;
-/* 404 in Kubernetes' words. */
+int call_int(const struct call *c, const char *name, int64_t fallback, int64_t *ret,
+	     struct err *err) MUST_CHECK;
+/* 404 of a path that is none: JSON where the API is, else text. */
+void call_reply_no_path(struct call *c);
 /* 406 in Kubernetes' words. */
 int call_not_acceptable(struct err *err);
 int err_not_found(struct err *err, const struct kind *k, const char *name);

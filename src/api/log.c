@@ -128,22 +128,54 @@ static void log_drained(void *arg)
 	l->call->api->config.node_ops->log_resume(l->reader);
 }
 
+static int log_invalid(const struct call *c, const char *reason, const char *field,
+		       const char *text, struct err *err)
+{
+	int rc = err_set(err, ERR_INVALID, "PodLogOptions \"%s\" is invalid: %s: %s",
+			 c->target.name, field, text);
+
+	err_about(err, "PodLogOptions", NULL, c->target.name);
+	err_cause_add(err, reason, field, "%s", text);
+	return rc;
+}
+
+/* A number that is not below min; -1 when it is not given. */
+static int log_number(struct call *c, const char *name, int64_t min, int64_t *ret, struct err *err)
+{
+	auto_free char *text = NULL;
+	int rc = call_int(c, name, INT64_MIN, ret, err);
+
+	if (rc < 0)
+		return rc;
+	if (*ret == INT64_MIN)
+		*ret = -1;
+	else if (*ret < min) {
+		text = xasprintf("Invalid value: %lld: must be greater than %s0", (long long)*ret,
+				 min ? "" : "or equal to ");
+		return log_invalid(c, "FieldValueInvalid", name, text, err);
+	}
+	return 0;
+}
+
 /* sinceSeconds or sinceTime, not both. */
 static int parse_since(struct call *c, struct api_log_options *o, struct err *err)
 {
 	auto_free char *at = http_param(c->req, "sinceTime");
 	int64_t seconds;
-	int rc = call_int(c, "sinceSeconds", 1, INT32_MAX, 0, &seconds, err);
+	int rc = log_number(c, "sinceSeconds", 1, &seconds, err);
 
 	if (rc < 0)
 		return rc;
-	if (seconds && !str_empty(at))
-		return err_set(
-			err, ERR_INVALID,
-			"PodLogOptions \"\" is invalid: sinceSeconds: Forbidden: at most one "
-			"of sinceTime or sinceSeconds may be specified");
-	o->since_set = seconds || !str_empty(at);
-	if (seconds) {
+	/* Upstream's path of nothing prints so. */
+	if (seconds > 0 && !str_empty(at))
+		return log_invalid(c, "FieldValueForbidden", "[]",
+				   "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be "
+				   "specified",
+				   err);
+	o->since_set = seconds > 0 || !str_empty(at);
+	if (seconds > INT32_MAX)
+		seconds = INT32_MAX;
+	if (seconds > 0) {
 		clock_gettime(CLOCK_REALTIME, &o->since);
 		o->since.tv_sec -= (time_t)seconds;
 	} else if (o->since_set && time_parse(at, &o->since) < 0) {
@@ -154,10 +186,10 @@ static int parse_since(struct call *c, struct api_log_options *o, struct err *er
 
 static int log_options(struct call *c, struct api_log_options *o, struct err *err)
 {
-	int rc = call_int(c, "tailLines", 0, INT64_MAX, -1, &o->tail_lines, err);
+	int rc = log_number(c, "tailLines", 0, &o->tail_lines, err);
 
 	if (rc == 0)
-		rc = call_int(c, "limitBytes", 1, INT64_MAX, -1, &o->limit_bytes, err);
+		rc = log_number(c, "limitBytes", 1, &o->limit_bytes, err);
 	if (rc == 0)
 		rc = parse_since(c, o, err);
 	o->follow = call_bool(c, "follow");

@@ -19,7 +19,7 @@ static void reply_or_404(struct call *c, json_t *v)
 	json_auto_t *owned = v;
 
 	if (!v)
-		call_reply_text(c, 404, "404 page not found\n");
+		call_reply_no_path(c);
 	else if (c->accept.media == MEDIA_NONE)
 		refuse_media(c);
 	else

@@ -55,14 +55,16 @@ static int token_parse(struct list_options *o, const char *token, struct err *er
 	while (b.len % 4)
 		strbuf_addc(&b, '=');
 	if (b.len > TOKEN_MAX || base64_decode(b.s, b.len, &text, &len) < 0)
-		return err_set(err, ERR_BAD_REQUEST, "continue key is not valid");
+		return err_set(err, ERR_BAD_REQUEST,
+			       "invalid continue token: continue key is not valid");
 	json_auto_t *v = json_parse((const char *)text, len, NULL);
 	const char *start = v ? json_str(v, "start", NULL) : NULL;
 	const char *slash = start ? strchr(start, '/') : NULL;
 	int64_t rev = v ? json_int(v, "rv", 0) : 0;
 
 	if (!slash || rev < -1 || rev == 0)
-		return err_set(err, ERR_BAD_REQUEST, "continue key is not valid");
+		return err_set(err, ERR_BAD_REQUEST,
+			       "invalid continue token: continue key is not valid");
 	o->after_ns = xstrndup(start, (size_t)(slash - start));
 	o->after_name = xstrdup(slash + 1);
 	if (rev > 0) {
@@ -111,7 +113,7 @@ static void check_match(const struct list_options *o, bool watch, struct err *er
 	if (!streq(o->match, "Exact") && !streq(o->match, "NotOlderThan"))
 		err_cause_add(err, "FieldValueNotSupported", field,
 			      "Unsupported value: \"%s\": supported values: \"Exact\", "
-			      "\"NotOlderThan\"",
+			      "\"NotOlderThan\", \"\"",
 			      o->match);
 	if (watch && o->token)
 		forbidden(err, field,
@@ -234,11 +236,13 @@ static char *param(struct call *c, const char *name)
 int list_options_parse(struct call *c, bool watch, struct list_options *o, struct err *err)
 {
 	auto_free char *initial = param(c, "sendInitialEvents");
-	int64_t limit;
-	int rc = call_int(c, "limit", 0, INT32_MAX, 0, &limit, err);
+	int64_t limit, timeout; /* which lists have as well, and need not mind */
+	int rc = call_int(c, "limit", 0, &limit, err);
 
+	if (rc == 0)
+		rc = call_int(c, "timeoutSeconds", 0, &timeout, err);
 	*o = (struct list_options){0};
-	o->limit = (size_t)limit;
+	o->limit = limit < 0 ? 0 : limit > INT32_MAX ? INT32_MAX : (size_t)limit;
 	o->rv = param(c, "resourceVersion");
 	o->match = param(c, "resourceVersionMatch");
 	o->token = param(c, "continue");

@@ -227,6 +227,16 @@ static json_t *patch_object(struct call *c, const struct object *o, struct err *
 	return made;
 }
 
+/* Who does not apply has nothing to force. */
+static int check_force(const struct call *c, struct err *err)
+{
+	auto_free char *force = http_param(c->req, "force");
+
+	return force ? option_invalid(c, "FieldValueForbidden", "force",
+				      "Forbidden: may not be specified for non-apply patch", err)
+		     : 0;
+}
+
 static void patch_present(struct call *c)
 {
 	struct write_options options;
@@ -234,8 +244,8 @@ static void patch_present(struct call *c)
 	json_auto_t *made = NULL;
 	auto_err err = {0};
 
-	if (write_options_parse(c, &options, &err) < 0 || !(o = call_object(c, &err)) ||
-	    !(made = patch_object(c, o, &err)))
+	if (check_force(c, &err) < 0 || write_options_parse(c, &options, &err) < 0 ||
+	    !(o = call_object(c, &err)) || !(made = patch_object(c, o, &err)))
 		call_reply_err(c, &err);
 	else {
 		options.precondition_rev = o->rev; /* of what it has been made, whatever it says */

@@ -63,10 +63,27 @@ static json_t *scale_new(const struct kind *k, const json_t *obj)
 	return v;
 }
 
+/* 404 names the subresource, as upstream's does of kinds of its own. */
+static const struct object *scaled_object(struct call *c, struct err *err)
+{
+	const struct kind *k = c->target.kind;
+	const struct object *o = call_object(c, err);
+
+	if (o || k->custom || !err || err->reason != ERR_NOT_FOUND)
+		return o;
+	auto_free char *plural = xasprintf("%s/scale", k->plural);
+
+	err_done(err);
+	err_set(err, ERR_NOT_FOUND, "%s%s%s \"%s\" not found", plural, *k->group ? "." : "",
+		k->group, c->target.name);
+	err_about(err, plural, k->group, c->target.name);
+	return NULL;
+}
+
 /* An object of a custom kind need not say how many it wants; then it has no scale. */
 static const struct object *scale_parent(struct call *c, struct err *err)
 {
-	const struct object *o = call_object(c, err);
+	const struct object *o = scaled_object(c, err);
 	struct scale_paths p;
 
 	if (!o || !custom_scale(c->target.kind, &p) ||
@@ -194,7 +211,7 @@ static void scale_store(struct call *c, const json_t *scale)
 					.grace_seconds = -1,
 					.tracked_as = "scale",
 					.by = call_by(c)};
-	const struct object *o = call_object(c, &err), *stored;
+	const struct object *o = scaled_object(c, &err), *stored;
 	const char *rev = json_str(scale, "metadata.resourceVersion", "");
 	struct scale_paths paths;
 	bool created;
@@ -224,13 +241,36 @@ static void scale_store(struct call *c, const json_t *scale)
 	}
 }
 
+/* The name and the namespace in the body are those of the URL. */
+static int check_scale_name(const struct call *c, const json_t *scale, struct err *err)
+{
+	const char *name = meta_name(scale), *ns = meta_ns(scale), *url_ns = c->target.ns;
+
+	if (!*name)
+		return err_set(err, ERR_BAD_REQUEST,
+			       "the name of the object (%s based on URL) was undeterminable: name "
+			       "must be provided",
+			       c->target.name);
+	if (!streq(name, c->target.name))
+		return err_set(
+			err, ERR_BAD_REQUEST,
+			"the name of the object (%s) does not match the name on the URL (%s)", name,
+			c->target.name);
+	if (url_ns && *ns && !streq(ns, url_ns))
+		return err_set(err, ERR_BAD_REQUEST,
+			       "the namespace of the object (%s) does not match the namespace on "
+			       "the request (%s)",
+			       ns, url_ns);
+	return 0;
+}
+
 void handle_scale_put(struct call *c)
 {
 	auto_err err = {0};
 	json_auto_t *scale = call_body(c, message_find("io.k8s.api.autoscaling.v1.Scale"),
 				       "autoscaling/v1", "Scale", &err);
 
-	if (scale)
+	if (scale && check_scale_name(c, scale, &err) == 0)
 		scale_store(c, scale);
 	else
 		call_reply_err(c, &err);
@@ -266,7 +306,7 @@ static void scale_apply(struct call *c)
 		.done = scale_done, .done_arg = c, .grace_seconds = -1, .by = call_by(c)};
 	json_auto_t *scale = apply_body(c, message_find("io.k8s.api.autoscaling.v1.Scale"),
 					"autoscaling/v1", "Scale", &options, &err);
-	const struct object *o = scale ? call_object(c, &err) : NULL, *stored;
+	const struct object *o = scale ? scaled_object(c, &err) : NULL, *stored;
 	bool created;
 
 	if (!o || check_scale(scale, &err) < 0) {
@@ -436,7 +476,7 @@ void handle_eviction(struct call *c)
 				      "Eviction", &err);
 	json_auto_t *wish = json_incref(json_object_get(body, "deleteOptions"));
 
-	if (body && *meta_name(body) && !streq(meta_name(body), c->target.name)) {
+	if (body && !streq(meta_name(body), c->target.name)) {
 		call_reply_error(c, ERR_BAD_REQUEST,
 				 "name in URL does not match name in Eviction object");
 		return;

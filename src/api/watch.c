@@ -394,8 +394,10 @@ static int watch_parse(struct watch *w, int64_t *seconds, bool *initial, struct 
 	random_bytes(&jitter, sizeof(jitter));
 	w->bookmarks = call_bool(c, "allowWatchBookmarks");
 	if (rc == 0)
-		rc = call_int(c, "timeoutSeconds", 0, INT32_MAX, 0, seconds, err);
-	if (*seconds == 0)
+		rc = call_int(c, "timeoutSeconds", 0, seconds, err);
+	if (*seconds > INT32_MAX)
+		*seconds = INT32_MAX;
+	if (*seconds <= 0)
 		*seconds = TIMEOUT_MIN_S + jitter % TIMEOUT_MIN_S;
 	if (rc == 0)
 		rc = table_include_parse(c, &w->include, err);

@@ -539,6 +539,10 @@ static void test_meta(void **state)
 			NULL, 0));
 	assert_string_equal(json_str(f->json, "kind", ""), "APIGroupDiscoveryList");
 	expect(f, 404, ask(f, "GET", "/nowhere", NULL));
+	assert_string_equal(f->text.s, "404 page not found\n");
+	expect(f, 404, ask(f, "GET", "/apis/apps/v9", NULL));
+	assert_string_equal(json_str(f->json, "message", ""),
+			    "the server could not find the requested resource");
 	expect(f, 404, ask(f, "GET", "/apis/no.such/v1/things", NULL));
 	assert_string_equal(json_str(f->json, "message", ""),
 			    "the server could not find the requested resource");
@@ -564,6 +568,22 @@ static void test_objects(void **state)
 	expect(f, 200,
 	       ask(f, "PUT", CMS "/m", "{\"metadata\":{\"name\":\"m\"},\"data\":{\"b\":\"2\"}}"));
 	assert_string_equal(json_str(f->json, "data.b", ""), "2");
+	/* As in a backup: the time it was made at there is no error, and changes nothing. */
+	expect(f, 200,
+	       ask(f, "PUT", CMS "/m",
+		   "{\"metadata\":{\"name\":\"m\",\"creationTimestamp\":\"2001-01-01T00:00:00Z\"}"
+		   "}"));
+	assert_null(strstr(f->text.s, "2001-01-01"));
+	expect(f, 400, ask(f, "PUT", CMS "/m", "{\"data\":{}}"));
+	assert_string_equal(
+		json_str(f->json, "message", ""),
+		"the name of the object (m based on URL) was undeterminable: name must be "
+		"provided");
+	expect(f, 400,
+	       ask(f, "PUT", CMS "/m", "{\"metadata\":{\"name\":\"m\",\"namespace\":\"o\"}}"));
+	assert_string_equal(json_str(f->json, "message", ""),
+			    "the namespace of the object (o) does not match the namespace on the "
+			    "request (default)");
 	expect(f, 409,
 	       ask(f, "PUT", CMS "/m",
 		   "{\"metadata\":{\"name\":\"m\",\"resourceVersion\":\"1\"}}"));
@@ -571,6 +591,7 @@ static void test_objects(void **state)
 	expect(f, 201,
 	       ask_with(f, "POST", CMS "?dryRun=All", "application/yaml", NULL,
 			"metadata:\n  name: dry\n", 22));
+	expect(f, 422, ask(f, "POST", CMS "?dryRun=", "{\"metadata\":{\"name\":\"dry\"}}"));
 	expect(f, 404, ask(f, "GET", CMS "/dry", NULL));
 	expect(f, 422, ask(f, "POST", CMS, "{\"metadata\":{\"name\":\"Bad_Name\"}}"));
 	expect(f, 400, ask(f, "POST", CMS, "{\"metadata\":"));
@@ -625,6 +646,11 @@ static void test_patches(void **state)
 		     "{\"metadata\":{\"labels\":{\"l\":\"v\"}}}"));
 	assert_string_equal(json_str(f->json, "metadata.labels.app", ""), "x");
 	expect(f, 415, patch(f, CMS "/m", "application/json", "{}"));
+	expect(f, 422, patch(f, CMS "/m?force=true", "application/merge-patch+json", "{}"));
+	assert_string_equal(
+		json_str(f->json, "message", ""),
+		"PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be "
+		"specified for non-apply patch");
 	expect(f, 400, patch(f, CMS "/m", "application/merge-patch+json", "[]"));
 	expect(f, 400, patch(f, CMS "/m", "application/merge-patch+json", "{\"kind\":\"Pod\"}"));
 	expect(f, 404, patch(f, CMS "/n", "application/merge-patch+json", "{}"));
@@ -1108,6 +1134,11 @@ static void test_scale(void **state)
 	expect(f, 200, ask_with(f, "GET", scale, NULL, TABLE, NULL, 0));
 	assert_string_equal(json_str(f->json, "kind", ""), "Table");
 	expect(f, 404, ask(f, "GET", CMS "/d/scale", NULL));
+	expect(f, 404, ask(f, "GET", DEPLOYS "/none/scale", NULL));
+	assert_string_equal(json_str(f->json, "message", ""),
+			    "deployments/scale.apps \"none\" not found");
+	expect(f, 400,
+	       ask(f, "PUT", scale, "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"replicas\":1}}"));
 }
 
 static void test_status_and_eviction(void **state)
@@ -1140,7 +1171,15 @@ static void test_log(void **state)
 	expect(f, 400, ask(f, "GET", PODS "/p/log?container=x", NULL));
 	assert_string_equal(json_str(f->json, "message", ""), "container x is not valid for pod p");
 	expect(f, 400, ask(f, "GET", PODS "/p/log?previous=true", NULL));
-	expect(f, 400, ask(f, "GET", PODS "/p/log?tailLines=-2", NULL));
+	expect(f, 422, ask(f, "GET", PODS "/p/log?tailLines=-2", NULL));
+	assert_string_equal(json_str(f->json, "message", ""),
+			    "PodLogOptions \"p\" is invalid: tailLines: Invalid value: -2: must be "
+			    "greater than or equal to 0");
+	expect(f, 422, ask(f, "GET", PODS "/p/log?limitBytes=0", NULL));
+	expect(f, 422, ask(f, "GET", PODS "/p/log?sinceSeconds=1&sinceTime=x", NULL));
+	expect(f, 400, ask(f, "GET", PODS "/p/log?tailLines=x", NULL));
+	assert_string_equal(json_str(f->json, "message", ""),
+			    "strconv.ParseInt: parsing \"x\": invalid syntax");
 	expect(f, 404, ask(f, "GET", PODS "/q/log", NULL));
 }
 
