@@ -273,15 +273,38 @@ static int invalid_error(const struct kind *k, const json_t *obj, struct err *fo
 	return r;
 }
 
+/* What scales can be scaled: the numbers are an int32 that is not negative. */
+static void check_replicas(struct check *c, const struct kind *k, const json_t *obj)
+{
+	struct scale_paths paths;
+
+	if (!custom_scale(k, &paths))
+		return;
+	const char *const fields[] = {paths.spec, paths.status};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		const json_t *n = json_path_get(obj, fields[i]);
+
+		if (!json_is_integer(n))
+			continue;
+		if (json_integer_value(n) < 0)
+			check_invalid(c, fields[i], n, "should be a non-negative integer");
+		else if (json_integer_value(n) > INT32_MAX)
+			check_invalid(c, fields[i], n, "should be less than or equal to %d",
+				      INT32_MAX);
+	}
+}
+
 int schema_validate(const struct kind *k, const json_t *obj, const json_t *old, struct err *err)
 {
 	auto_err found = {0};
 	struct check c = {.err = &found};
 
 	check_metadata(&c, k, obj, old);
-	if (k->custom)
+	if (k->custom) {
 		custom_validate(k->custom, obj, old, &found);
-	else
+		check_replicas(&c, k, obj);
+	} else
 		check_message(&c, k->message, obj, old);
 	strbuf_done(&c.path);
 	if (k->ops && k->ops->validate)

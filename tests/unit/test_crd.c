@@ -593,6 +593,16 @@ static void checks_metadata(void **state UNUSED)
 	}
 }
 
+static void checks_replicas(void **state UNUSED)
+{
+	const struct kind *k = define("{'type':'object','properties':{'n':{'type':'integer'}}}");
+
+	expect_error(k, "{'n':-1}", ".spec.n: Invalid value: -1: should be a non-negative integer");
+	expect_error(k, "{'n':2147483648}",
+		     ".spec.n: Invalid value: 2147483648: should be less than or equal to "
+		     "2147483647");
+}
+
 static void reads_patterns_as_go(void **state UNUSED)
 {
 	static const struct {
@@ -1068,6 +1078,7 @@ int main(void)
 		cmocka_unit_test_teardown(refuses_schemas, forget),
 		cmocka_unit_test_teardown(refuses_roots, forget),
 		cmocka_unit_test_teardown(checks_metadata, forget),
+		cmocka_unit_test_teardown(checks_replicas, forget),
 		cmocka_unit_test_teardown(prunes_and_defaults, forget),
 		cmocka_unit_test_teardown(validates, forget),
 		cmocka_unit_test_teardown(reads_patterns_as_go, forget),

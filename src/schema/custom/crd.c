@@ -235,6 +235,8 @@ static void check_version(struct check *c, const json_t *v)
 
 	if (bad)
 		check_invalid_str(c, "name", name, "%s", bad);
+	if (str_eq(json_str(v, "deprecationWarning", NULL), ""))
+		check_invalid_str(c, "deprecationWarning", "", "must not be an empty string");
 	if (json_str(v, "deprecationWarning", NULL) && !json_bool(v, "deprecated", false))
 		check_invalid_str(c, "deprecationWarning", json_str(v, "deprecationWarning", ""),
 				  "can only be set for deprecated versions");
