@@ -298,6 +298,18 @@ static json_t *parent_of(const struct call *c, const json_t *scale)
 	return obj;
 }
 
+/* An explicit 0 is left out when a body is decoded, as Go's omitempty does. Here it is the wish. */
+static void keep_zero(struct call *c, json_t *scale)
+{
+	size_t len;
+	const char *text = http_body(c->req, &len);
+	json_auto_t *docs = yaml_parse_all(text, len, NULL);
+
+	if (scale && !json_at(scale, "spec.replicas") &&
+	    json_is_integer(json_at(json_array_get(docs, 0), "spec.replicas")))
+		json_put_int(scale, "spec.replicas", 0);
+}
+
 /* Server-side apply of a Scale. */
 static void scale_apply(struct call *c)
 {
@@ -309,6 +321,7 @@ static void scale_apply(struct call *c)
 	const struct object *o = scale ? scaled_object(c, &err) : NULL, *stored;
 	bool created;
 
+	keep_zero(c, scale);
 	if (!o || check_scale(scale, &err) < 0) {
 		call_reply_err(c, &err);
 		return;

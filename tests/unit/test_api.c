@@ -1133,6 +1133,12 @@ static void test_scale(void **state)
 	assert_int_equal(json_int(f->json, "spec.replicas", 0), 7);
 	expect(f, 200, ask_with(f, "GET", scale, NULL, TABLE, NULL, 0));
 	assert_string_equal(json_str(f->json, "kind", ""), "Table");
+	expect(f, 200,
+	       patch(f, DEPLOYS "/d/scale?fieldManager=me&force=true",
+		     "application/apply-patch+yaml",
+		     "apiVersion: autoscaling/v1\nkind: Scale\nspec: {replicas: 0}\n"));
+	expect(f, 200, ask(f, "GET", DEPLOYS "/d", NULL));
+	assert_int_equal(json_int(f->json, "spec.replicas", -1), 0);
 	expect(f, 404, ask(f, "GET", CMS "/d/scale", NULL));
 	expect(f, 404, ask(f, "GET", DEPLOYS "/none/scale", NULL));
 	assert_string_equal(json_str(f->json, "message", ""),
