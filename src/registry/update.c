@@ -169,6 +169,7 @@ static int take_finalize(json_t *obj, const struct object *old UNUSED, const jso
 	return 0;
 }
 
+static int fail_binding(struct err *err, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static int fail_binding(struct err *err, const char *name, const char *fmt, ...)
 {
 	auto_free char *text = NULL;
