@@ -141,7 +141,7 @@ class Runner:
             settings["contexts"][0]["context"]["namespace"] = variables["NS"]
             yaml.safe_dump(settings, f)
         return dict(os.environ, PATH=self.bin + ":" + os.environ["PATH"], HOME=home, KUBECONFIG=config,
-                    KUBECACHEDIR=cache, TZ="UTC", **variables)
+                    KUBECACHEDIR=cache, TMPDIR=home, TZ="UTC", **variables)
 
     def sh(self, command, env, home):
         try:
