@@ -140,6 +140,8 @@ const json_t *pod_lookup(void *arg, const struct kind *k, const char *name);
 /* sandbox.c */
 int pod_write_files(struct pod *p, struct err *err) MUST_CHECK;
 int pod_start_sandbox(struct pod *p, struct err *err) MUST_CHECK;
+/* Whether the pod wants to set what it may not: it is made to fail then. */
+bool pod_check_sysctls(struct pod *p);
 void pod_release_address(struct pod *p);
 /* The note kept with the sandbox, and what is read back from it. */
 char *pod_note(const struct pod *p);

@@ -359,7 +359,7 @@ static void step_new(struct pod *p)
 		pod_set_state(p, POD_ENDED);
 		return;
 	}
-	if (pod_goal(p) != GOAL_RUN || pod_check_deadline(p)) {
+	if (pod_goal(p) != GOAL_RUN || pod_check_deadline(p) || pod_check_sysctls(p)) {
 		pod_set_state(p, POD_CLEANUP);
 		return;
 	}

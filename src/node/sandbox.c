@@ -170,6 +170,73 @@ const struct sandbox_ops pod_orphan_ops = {ignore_ready, ignore_gone, ignore_sta
 
 /* ---- start ------------------------------------------------------------------------------ */
 
+/* Sysctls that the kernel keeps per namespace and that cost nobody else anything: the kubelet's
+ * list. Any other would be set for the whole host, as root. */
+static const char *const safe_sysctls[] = {
+	"kernel.shm_rmid_forced",	    "net.ipv4.ip_local_port_range",
+	"net.ipv4.ip_local_reserved_ports", "net.ipv4.ip_unprivileged_port_start",
+	"net.ipv4.ping_group_range",	    "net.ipv4.tcp_fin_timeout",
+	"net.ipv4.tcp_keepalive_intvl",	    "net.ipv4.tcp_keepalive_probes",
+	"net.ipv4.tcp_keepalive_time",	    "net.ipv4.tcp_rmem",
+	"net.ipv4.tcp_syncookies",	    "net.ipv4.tcp_wmem",
+};
+
+/* The name with dots between its parts: "net/ipv4/x" means the same, then a dot stands for a slash
+ * (sysctl(8)). Caller frees. */
+static char *sysctl_dotted(const char *name)
+{
+	char *dotted = xstrdup(name);
+
+	if (dotted[strcspn(dotted, "./")] != '/')
+		return dotted;
+	for (char *p = dotted; *p; p++)
+		*p = (char)(*p == '.' ? '/' : *p == '/' ? '.' : *p);
+	return dotted;
+}
+
+/* The entry of the list above, or NULL. */
+static const char *sysctl_safe(const char *dotted)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(safe_sysctls); i++)
+		if (streq(dotted, safe_sysctls[i]))
+			return safe_sysctls[i];
+	return NULL;
+}
+
+/* Why a pod may not set this sysctl, or NULL. */
+static const char *sysctl_forbidden(const struct pod *p, const char *dotted)
+{
+	if (!sysctl_safe(dotted))
+		return "not allowlisted";
+	if (str_starts(dotted, "net.") && pod_host_network(p))
+		return "not allowed with host net enabled";
+	if (str_starts(dotted, "kernel.") && json_bool(pod_json(p), "spec.hostIPC", false))
+		return "not allowed with host ipc enabled";
+	return NULL;
+}
+
+bool pod_check_sysctls(struct pod *p)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(json_at(pod_json(p), "spec.securityContext.sysctls"), i, v)
+	{
+		auto_free char *name = sysctl_dotted(json_str(v, "name", ""));
+		const char *why = sysctl_forbidden(p, name);
+
+		if (!why)
+			continue;
+		p->failed = true;
+		p->reason = "SysctlForbidden";
+		p->message = xasprintf("Pod was rejected: forbidden sysctl: \"%s\" %s", name, why);
+		pod_event(p, "Warning", p->reason, "forbidden sysctl: \"%s\" %s", name, why);
+		return true;
+	}
+	return false;
+}
+
+/* Those of a pod that pod_check_sysctls() has found nothing against. */
 static struct sysctl_spec *sysctls_of(const json_t *pod, size_t *n)
 {
 	const json_t *list = json_at(pod, "spec.securityContext.sysctls");
@@ -177,12 +244,15 @@ static struct sysctl_spec *sysctls_of(const json_t *pod, size_t *n)
 	json_t *v;
 	size_t i;
 
+	*n = 0;
 	json_array_foreach(list, i, v)
 	{
-		all[i].name = json_str(v, "name", "");
-		all[i].value = json_str(v, "value", "");
+		auto_free char *name = sysctl_dotted(json_str(v, "name", ""));
+		const char *safe = sysctl_safe(name);
+
+		if (safe)
+			all[(*n)++] = (struct sysctl_spec){safe, json_str(v, "value", "")};
 	}
-	*n = json_array_size(list);
 	return all;
 }
 

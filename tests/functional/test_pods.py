@@ -144,6 +144,32 @@ def test_deadline(c):
     equal(status(c, "late")["reason"], "DeadlineExceeded", "reason")
 
 
+def test_sysctls(c):
+    """A pod may set what is its own, and nothing of the host."""
+    def wants(name, sysctl, value, **spec):
+        p = pod(name, ["cat", "/proc/sys/" + sysctl.replace(".", "/")], restart="Never")
+        p["spec"].update(securityContext={"sysctls": [{"name": sysctl, "value": value}]}, **spec)
+        c.apply(p)
+
+    wants("safe", "net.ipv4.ip_local_port_range", "20000 20100")
+    wants("slashes", "net/ipv4/ip_local_port_range", "20000 20100")
+    for name in ("safe", "slashes"):
+        phase(c, name, "Succeeded")
+        equal(logs(c, name).split(), ["20000", "20100"], name)
+    with open("/proc/sys/kernel/msgmax") as f:
+        before = f.read()
+    wants("unsafe", "kernel.msgmax", "4096")
+    wants("of-host", "net.ipv4.tcp_syncookies", "0", hostNetwork=True)
+    for name, why in (("unsafe", '"kernel.msgmax" not allowlisted'),
+                      ("of-host", '"net.ipv4.tcp_syncookies" not allowed with host net enabled')):
+        phase(c, name, "Failed")
+        got = status(c, name)
+        equal((got["reason"], got["message"]), ("SysctlForbidden", "Pod was rejected: forbidden sysctl: " + why), name)
+        event(c, name, "forbidden sysctl: " + why)
+    with open("/proc/sys/kernel/msgmax") as f:
+        equal(f.read(), before, "the host's")
+
+
 # ---- probes ----------------------------------------------------------------------------------------
 
 def test_probes(c):
