@@ -169,8 +169,22 @@ static void check_owners(struct check *c, const json_t *meta, bool custom)
 	check_leave(c, mark);
 }
 
-static void check_finalizers(struct check *c, const json_t *meta)
+/* Kinds whose finalizers may be plain words: all but those of upstream's core, which knows what its
+ * own controllers use. */
+static bool plain_finalizers(const struct kind *k)
 {
+	static const char *const groups[] = {"admissionregistration.k8s.io", "apiextensions.k8s.io",
+					     "apiregistration.k8s.io", "coordination.k8s.io"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
+		if (streq(k->group, groups[i]))
+			return true;
+	return k->custom != NULL;
+}
+
+static void check_finalizers(struct check *c, const struct kind *k, const json_t *meta)
+{
+	bool plain = plain_finalizers(k);
 	json_t *v;
 	size_t i;
 
@@ -182,7 +196,7 @@ static void check_finalizers(struct check *c, const json_t *meta)
 
 		if (bad)
 			check_invalid(c, "finalizers", v, "%s", bad);
-		else if (name && !strchr(name, '/') && !streq(name, "kubernetes") &&
+		else if (!plain && name && !strchr(name, '/') && !streq(name, "kubernetes") &&
 			 !streq(name, "orphan") && !streq(name, "foregroundDeletion"))
 			check_invalid(c, field, v,
 				      "name is neither a standard finalizer name nor is it fully "
@@ -243,7 +257,7 @@ void check_metadata(struct check *c, const struct kind *k, const json_t *obj, co
 		check_labels(c, "labels", json_object_get(meta, "labels"));
 	check_annotations(c, "annotations", json_object_get(meta, "annotations"));
 	check_owners(c, meta, k->custom != NULL);
-	check_finalizers(c, meta);
+	check_finalizers(c, k, meta);
 	if (old)
 		check_meta_update(c, meta, json_object_get(old, "metadata"));
 	check_leave(c, mark);
