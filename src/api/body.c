@@ -80,11 +80,13 @@ int call_validation(struct call *c, enum field_validation *ret, struct err *err)
 }
 
 /* kind and apiVersion of a body must be those of the URL, or absent. */
-static int check_type(json_t *obj, const char *api_version, const char *kind, struct err *err)
+/* older: another version that means the same, or NULL. */
+static int check_type(json_t *obj, const char *api_version, const char *older, const char *kind,
+		      struct err *err)
 {
 	const char *v = json_str(obj, "apiVersion", ""), *k = json_str(obj, "kind", "");
 
-	if (*v && !streq(v, api_version))
+	if (*v && !streq(v, api_version) && !str_eq(older, v))
 		return err_set(err, ERR_BAD_REQUEST,
 			       "the API version in the data (%s) does not match the expected API "
 			       "version (%s)",
@@ -167,6 +169,12 @@ static json_t *decode(struct call *c, const struct message *m, const char *what,
 json_t *call_body(struct call *c, const struct message *m, const char *api_version,
 		  const char *kind, struct err *err)
 {
+	return call_body_older(c, m, api_version, NULL, kind, err);
+}
+
+json_t *call_body_older(struct call *c, const struct message *m, const char *api_version,
+			const char *older, const char *kind, struct err *err)
+{
 	const char *slash = strrchr(api_version, '/');
 	auto_free char *what =
 		xasprintf("%s in version \"%s\"", kind, slash ? slash + 1 : api_version);
@@ -178,7 +186,7 @@ json_t *call_body(struct call *c, const struct message *m, const char *api_versi
 		err_set(err, ERR_BAD_REQUEST, "the body of the request must be an object");
 		return NULL;
 	}
-	if (check_type(obj, api_version, kind, err) < 0)
+	if (check_type(obj, api_version, older, kind, err) < 0)
 		return NULL;
 	return steal_ptr(obj);
 }

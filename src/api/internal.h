@@ -216,6 +216,9 @@ int call_validation(struct call *c, enum field_validation *ret, struct err *err)
  */
 json_t *call_body(struct call *c, const struct message *m, const char *api_version,
 		  const char *kind, struct err *err);
+/* The same, where clients may also give an older version with the same fields. */
+json_t *call_body_older(struct call *c, const struct message *m, const char *api_version,
+			const char *older, const char *kind, struct err *err);
 /* dryRun, fieldManager and DeleteOptions. Strings in o live as long as the call's *options. */
 struct delete_options {
 	struct write_options write;

@@ -485,8 +485,8 @@ void handle_eviction(struct call *c)
 	struct delete_options options = {0};
 	const struct object *o;
 	bool gone;
-	json_auto_t *body = call_body(c, message_find("io.k8s.api.policy.v1.Eviction"), "policy/v1",
-				      "Eviction", &err);
+	json_auto_t *body = call_body_older(c, message_find("io.k8s.api.policy.v1.Eviction"),
+					    "policy/v1", "policy/v1beta1", "Eviction", &err);
 	json_auto_t *wish = json_incref(json_object_get(body, "deleteOptions"));
 
 	if (body && !streq(meta_name(body), c->target.name)) {

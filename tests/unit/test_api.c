@@ -761,6 +761,16 @@ static void test_lists(void **state)
 	assert_int_equal(json_len(f->json, "items"), 2);
 }
 
+static char *old_token(const char *rev)
+{
+	auto_free char *text = xasprintf(
+		"{\"v\":\"meta.k8s.io/v1\",\"rv\":%s,\"t\":-3600,\"start\":\"default/m1\"}", rev);
+	char *token = base64_encode(text, strlen(text));
+
+	token[strcspn(token, "=")] = '\0';
+	return token;
+}
+
 /* Pages of one list show one state; a token that is too old says how to go on. */
 static void test_pages(void **state)
 {
@@ -792,11 +802,8 @@ static void test_pages(void **state)
 	expect(f, 200, ask(f, "GET", path, NULL));
 	assert_int_equal(json_len(f->json, "items"), 4);
 	/* A token of an hour ago. */
-	auto_free char *text = xasprintf(
-		"{\"v\":\"meta.k8s.io/v1\",\"rv\":%s,\"t\":-3600,\"start\":\"default/m1\"}", rev);
-	auto_free char *old = base64_encode(text, strlen(text));
+	auto_free char *old = old_token(rev);
 
-	old[strcspn(old, "=")] = '\0';
 	snprintf(path, sizeof(path), CMS "?labelSelector=app&continue=%s", old);
 	expect(f, 410, ask(f, "GET", path, NULL));
 	assert_string_equal(json_str(f->json, "reason", ""), "Expired");
@@ -805,6 +812,11 @@ static void test_pages(void **state)
 	expect(f, 200, ask(f, "GET", path, NULL));
 	assert_int_equal(json_len(f->json, "items"), 2); /* m3 and m4 */
 	assert_string_not_equal(json_str(f->json, "metadata.resourceVersion", ""), rev);
+	/* one whose state is still the newest is as old */
+	auto_free char *same = old_token(json_str(f->json, "metadata.resourceVersion", ""));
+
+	snprintf(path, sizeof(path), CMS "?labelSelector=app&continue=%s", same);
+	expect(f, 410, ask(f, "GET", path, NULL));
 }
 
 static void test_list_forms(void **state)
@@ -1157,11 +1169,24 @@ static void test_status_and_eviction(void **state)
 		     "{\"status\":{\"phase\":\"Running\",\"podIP\":\"10.42.0.2\"}}"));
 	expect(f, 200, ask(f, "GET", PODS "?fieldSelector=status.phase%3DRunning", NULL));
 	assert_int_equal(json_len(f->json, "items"), 1);
-	expect(f, 201,
+	static const char *const versions[] = {"policy/v1", "policy/v1beta1"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+		auto_free char *body =
+			xasprintf("{\"apiVersion\":\"%s\",\"kind\":\"Eviction\",\"metadata\":"
+				  "{\"name\":\"p\"},\"deleteOptions\":{\"gracePeriodSeconds\":0}}",
+				  versions[i]);
+
+		if (i)
+			make_pod(f);
+		expect(f, 201, ask(f, "POST", PODS "/p/eviction", body));
+		expect(f, 404, ask(f, "GET", PODS "/p", NULL));
+	}
+	make_pod(f);
+	expect(f, 400,
 	       ask(f, "POST", PODS "/p/eviction",
-		   "{\"apiVersion\":\"policy/v1\",\"kind\":\"Eviction\",\"metadata\":"
-		   "{\"name\":\"p\"},\"deleteOptions\":{\"gracePeriodSeconds\":0}}"));
-	expect(f, 404, ask(f, "GET", PODS "/p", NULL));
+		   "{\"apiVersion\":\"policy/v2\",\"kind\":\"Eviction\",\"metadata\":"
+		   "{\"name\":\"p\"}}"));
 }
 
 static void test_log(void **state)
