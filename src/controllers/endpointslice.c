@@ -174,9 +174,11 @@ static void slices_find(struct controller *c, const struct object *svc, const ch
 
 	while ((s = store_next(&it))) {
 		const json_t *j = object_json(s);
+		const char *by = meta_label(j, MANAGED_BY);
 
+		/* mirrors of the time before the Service had a selector are taken over */
 		if (!str_eq(meta_label(j, SERVICE_NAME), svc->name) ||
-		    !str_eq(meta_label(j, MANAGED_BY), manager) || meta_deleting(j))
+		    (!str_eq(by, manager) && !str_eq(by, BY_MIRROR)) || meta_deleting(j))
 			continue;
 		ret->v = xrealloc(ret->v, ret->n + 1, sizeof(*ret->v));
 		ret->v[ret->n++] = s;
@@ -258,6 +260,21 @@ static int sync_slices(struct controller *c, const struct object *svc, json_t *g
 	return r;
 }
 
+/* Of Endpoints that are gone, or are not to be mirrored (any more). */
+static int drop_mirrors(struct controller *c, const struct object *svc, struct err *err)
+{
+	struct slices slices = {0};
+	int r = 0;
+
+	if (is_api_service(svc))
+		return 0;
+	slices_find(c, svc, BY_MIRROR, &slices);
+	for (size_t i = 0; r == 0 && i < slices.n; i++)
+		r = delete_slice(c, slices.v[i], err);
+	free(slices.v);
+	return r;
+}
+
 /* Slices whose Service is gone go by ownerReference (gc); mirrors too. */
 static int reconcile(struct controller *c, const char *key, struct err *err)
 {
@@ -275,8 +292,9 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 	if (streq(json_str(object_json(svc), "spec.type", ""), "ExternalName"))
 		return 0;
 	groups = groups_of_endpoints(c, svc);
-	return groups ? sync_slices(c, svc, groups, is_api_service(svc) ? NULL : BY_MIRROR, err)
-		      : 0;
+	if (!groups)
+		return drop_mirrors(c, svc, err);
+	return sync_slices(c, svc, groups, is_api_service(svc) ? NULL : BY_MIRROR, err);
 }
 
 const struct controller_def endpointslice_controller = {

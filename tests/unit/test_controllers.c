@@ -498,6 +498,41 @@ static void test_endpoints(void **state)
 			    "10.42.0.1");
 }
 
+static void select_pods(json_t *obj, const void *arg)
+{
+	json_put(obj, "spec.selector", json_of(arg));
+}
+
+/* Endpoints made by hand are mirrored; without them, or with a selector, there is no mirror. */
+static void test_mirrors(void **state)
+{
+	static const char endpoints[] =
+		"{'apiVersion':'v1','kind':'Endpoints','metadata':{'name':'web','namespace':"
+		"'default'},'subsets':[{'addresses':[{'ip':'10.1.2.3'}],'ports':[{'port':81}]}]}";
+	struct fixture *f = *state;
+	struct write_options o = {.grace_seconds = -1};
+
+	create(&kind_service, "default",
+	       "{'apiVersion':'v1','kind':'Service','metadata':{'name':'web','namespace':"
+	       "'default'},'spec':{'ports':[{'port':80}]}}");
+	create(&kind_endpoints, "default", endpoints);
+	run(f);
+	assert_string_equal(meta_label(only_slice(f), "endpointslice.kubernetes.io/managed-by"),
+			    "endpointslicemirroring-controller.k8s.io");
+	assert_int_equal(
+		registry_delete(reg, &kind_endpoints, "default", "web", &o, NULL, NULL, NULL), 0);
+	settle(f);
+	assert_int_equal(count(f, &kind_endpointslice, "default"), 1); /* kubernetes' own */
+	create(&kind_endpoints, "default", endpoints);
+	settle(f);
+	assert_int_equal(count(f, &kind_endpointslice, "default"), 2);
+	change(f, &kind_service, "web", select_pods, "{'app':'web'}");
+	settle(f);
+	assert_int_equal(count(f, &kind_endpointslice, "default"), 2);
+	assert_string_equal(meta_label(only_slice(f), "endpointslice.kubernetes.io/managed-by"),
+			    "endpointslice-controller.k8s.io");
+}
+
 static void test_unschedulable(void **state)
 {
 	struct fixture *f = *state;
@@ -747,6 +782,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_replicaset_adopts_and_releases, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_endpoints, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mirrors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unschedulable, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_namespace, setup, teardown),
