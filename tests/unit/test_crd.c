@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Custom kinds: definitions, their schemas, their objects, and what a store makes of them. */
 #include "store_fixture.h"
+#include "openapi_pieces.h"
 #include <sched.h>
 #include <sys/mount.h>
 
@@ -763,22 +764,6 @@ static void follows_paths(void **state UNUSED)
 	assert_int_equal(json_int(v, "new.deep.x", 0), 7);
 	json_path_set(v, ".a.l[0]", json_integer(7)); /* not a simple path: nothing happens */
 	assert_int_equal(json_len(v, "a.l"), 2);
-}
-
-/* All pieces of a document, as JSON; NULL when there is no document. */
-static json_t *document_of(struct openapi *d)
-{
-	auto_strbuf b = {0};
-	json_t *doc;
-
-	if (!d)
-		return NULL;
-	while (openapi_next(d, &b))
-		assert_true(b.len > 0);
-	openapi_free(d);
-	doc = json_loadb(b.s, b.len, JSON_REJECT_DUPLICATES, NULL);
-	assert_non_null(doc);
-	return doc;
 }
 
 static void describes_itself(void **state UNUSED)

@@ -6,6 +6,7 @@
 #include <coracle/schema.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "openapi_pieces.h"
 
 static json_t *parse(const char *text)
 {
@@ -1021,22 +1022,6 @@ static void check_refs(const json_t *v, const json_t *schemas, const char *prefi
 		if (!json_object_get(schemas, ref + strlen(prefix)))
 			fail_msg("%s leads nowhere", ref);
 	}
-}
-
-/* All pieces of a document, as JSON; NULL when there is no document. */
-static json_t *document_of(struct openapi *d)
-{
-	auto_strbuf b = {0};
-	json_t *doc;
-
-	if (!d)
-		return NULL;
-	while (openapi_next(d, &b))
-		assert_true(b.len > 0);
-	openapi_free(d);
-	doc = json_loadb(b.s, b.len, JSON_REJECT_DUPLICATES, NULL);
-	assert_non_null(doc);
-	return doc;
 }
 
 static void test_openapi_v3(void **state UNUSED)
