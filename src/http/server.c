@@ -305,18 +305,6 @@ void http_respond(struct http_request *r, int code, const char *type, const void
 	request_finish(r);
 }
 
-void http_respond_take(struct http_request *r, int code, const char *type, char *body, size_t len)
-{
-	if (r->ended || r->started || r->head_only || len == 0) {
-		http_respond(r, code, type, body, len);
-		free(body);
-		return;
-	}
-	answer_head(r, code, type, len);
-	stream_write_ref(r->conn->stream, body, len, free, body);
-	request_finish(r);
-}
-
 void http_respond_ref(struct http_request *r, int code, const char *type, const void *body,
 		      size_t len, void (*done)(void *arg), void *arg)
 {
@@ -328,6 +316,11 @@ void http_respond_ref(struct http_request *r, int code, const char *type, const 
 	answer_head(r, code, type, len);
 	stream_write_ref(r->conn->stream, body, len, done, arg);
 	request_finish(r);
+}
+
+void http_respond_take(struct http_request *r, int code, const char *type, char *body, size_t len)
+{
+	http_respond_ref(r, code, type, body, len, free, body);
 }
 
 void http_respond_start(struct http_request *r, int code, const char *type)
