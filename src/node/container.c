@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #define CONFIG_RETRY_US (10 * USEC_PER_SEC)
+#define REPLACE_US USEC_PER_SEC
 #define TERM_MESSAGE_MAX 4096
 #define TERM_LOG_BYTES 2048
 #define TERM_LOG_LINES 80
@@ -162,6 +163,28 @@ void ctr_refresh_facts(struct ctr *c)
 					 : "ContainerCreating";
 }
 
+/* The kubelet stops the old container and starts the new one in one go, and tells of neither in
+ * between: a pod that gets a new image and comes up at once was Ready all the time. */
+uint64_t ctr_replacing_us(const struct ctr *c)
+{
+	uint64_t left = mono_sub(c->replaced_by, loop_now(c->pod->node->loop));
+
+	switch (c->state) {
+	case CTR_EXITED:
+		return ctr_will_restart(c) ? left : 0;
+	case CTR_WAITING:
+		return is_plain_wait(c->facts.wait_reason) ? left : 0;
+	case CTR_STARTING:
+		return left;
+	case CTR_PULLING:
+	case CTR_RUNNING:
+	case CTR_STOPPING:
+	case CTR_STATE_COUNT:
+		break;
+	}
+	return 0;
+}
+
 /* ---- starting --------------------------------------------------------------------------- */
 
 static void start_refused(struct ctr *c, const struct err *err)
@@ -296,6 +319,7 @@ void ctr_on_started(struct ctr *c)
 
 	clock_gettime(CLOCK_REALTIME, &c->facts.started_at);
 	c->started = loop_now(c->pod->node->loop);
+	c->replaced_by = (mono_t){0};
 	usage_start(&c->usage, mono_now(), 0);
 	running(c);
 	ctr_event(c, "Normal", "Started", "Started container %s", c->facts.name);
@@ -388,6 +412,7 @@ void ctr_on_exited(struct ctr *c, const struct container_exit *e)
 {
 	ctr_abort_jobs(c);
 	take_exit(c, e);
+	c->replaced_by = c->changed ? mono_add(c->ended, REPLACE_US) : (mono_t){0};
 	if (e->end != END_START_FAILED)
 		return;
 	ctr_event(c, "Warning", "Failed", "Error: %s", e->message ? e->message : "cannot start");

@@ -177,6 +177,9 @@ struct ctr {
 	mono_t ended; /* when it exited */
 	bool backoff_told;
 	bool changed; /* spec.image changed: restart without back-off */
+	/* Ended because of that: until then its successor may come to run before anybody is told.
+	 */
+	mono_t replaced_by;
 
 	struct image_job *pull;
 	struct backoff pull_pause;
@@ -207,6 +210,9 @@ void ctr_step(struct ctr *c);
 bool ctr_alive(const struct ctr *c);	    /* STARTING, RUNNING or STOPPING */
 bool ctr_will_restart(const struct ctr *c); /* by policy, after the exit it has had */
 bool ctr_done_ok(const struct ctr *c);	    /* EXITED with 0 */
+/* Microseconds that the container may still be between two images, unseen; 0: it is not, or what is
+ * in the way of the new one is to be told. */
+uint64_t ctr_replacing_us(const struct ctr *c);
 void ctr_set_waiting(struct ctr *c, const char *reason, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* ready, and the reason of those that simply wait for their turn. */
 void ctr_refresh_facts(struct ctr *c);

@@ -258,6 +258,20 @@ static enum store_class status_class(const struct pod *p, const char *phase)
 	return STORE_VOLATILE;
 }
 
+/* Whether a container is just being replaced: what is true for that moment only is not told. */
+static bool is_between(struct pod *p)
+{
+	uint64_t left = 0;
+
+	if (p->state != POD_RUNNING || pod_goal(p) != GOAL_RUN)
+		return false;
+	for (size_t i = 0; i < p->n_ctrs && !left; i++)
+		left = ctr_replacing_us(p->ctrs[i]);
+	if (left)
+		pod_wake_in(p, left);
+	return left != 0;
+}
+
 void pod_write_status(struct pod *p)
 {
 	auto_err err = {0};
@@ -267,6 +281,8 @@ void pod_write_status(struct pod *p)
 		return;
 	if (p->state >= POD_ENDED && is_terminal(json_str(pod_json(p), "status.phase", "")))
 		return; /* the last word has been said */
+	if (is_between(p))
+		return;
 	json_t *status = make_status(p);
 	enum store_class c = status_class(p, json_str(status, "phase", ""));
 	if (registry_set_status(p->node->parts.registry, &kind_pod, p->ns, p->name, p->uid, status,

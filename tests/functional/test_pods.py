@@ -2,6 +2,7 @@
 """What a Pod may ask for, seen from inside its containers and in its status."""
 import base64
 import os
+import subprocess
 import time
 
 from lib import IMAGE, Cluster, Failure, contains, equal, pod, run, true, wait
@@ -447,6 +448,35 @@ def test_images(c):
     c.kubectl("set", "image", "pod/no-registry", "main=" + IMAGE)
     running(c, "no-registry")
     remove(c, "never-pull", "bad-name", "no-registry", "no-command")
+
+
+def test_new_image(c):
+    """A container that gets another image and comes up again was never seen without being ready; what
+    keeps it from coming up is told."""
+    c.load_image("coracle.local/hello:2")
+    c.apply(pod("renewed", ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"], imagePullPolicy="Never"))
+    running(c, "renewed")
+    watch = c.popen_kubectl("get", "pod", "renewed", "-w", "-o",
+                            "jsonpath={.status.containerStatuses[0].restartCount} "
+                            "{.status.conditions[?(@.type=='Ready')].status}{'\\n'}",
+                            stdout=subprocess.PIPE)
+    try:
+        for restarts in range(1, 4):
+            c.kubectl("set", "image", "pod/renewed", f"main=coracle.local/hello:{restarts % 2 + 1}")
+            seen = "-"
+            while not seen.startswith(f"{restarts} "):
+                seen = watch.stdout.readline()
+                true(seen.endswith(" True\n"), f"seen in between: {seen!r}")
+        equal(container(c, "renewed")["lastState"]["terminated"]["reason"], "Completed", "the one before")
+        c.kubectl("set", "image", "pod/renewed", "main=coracle.local/absent:1")
+        while " False" not in seen:
+            seen = watch.stdout.readline()
+            true(seen.startswith("3 "), f"a container without an image: {seen!r}")
+    finally:
+        watch.kill()
+        watch.wait()
+    shown(c, "renewed", "ErrImageNeverPull")
+    remove(c, "renewed")
 
 
 # ---- the node --------------------------------------------------------------------------------------
