@@ -369,6 +369,8 @@ char *base64_encode(const void *data, size_t len); /* RFC 4648 section 4; caller
 /* -EINVAL on malformed text. *ret is NUL-terminated too; caller frees. */
 int base64_decode(const char *text, size_t text_len, unsigned char **ret,
 		  size_t *ret_len) MUST_CHECK;
+#define SHA256_LEN 32
+void sha256(const void *data, size_t len, unsigned char out[static SHA256_LEN]);
 /* Lower-case hex of SHA-256 into a 65 byte buffer. */
 void sha256_hex(const void *data, size_t len, char out[static 65]);
 

@@ -38,14 +38,20 @@ int base64_decode(const char *text, size_t text_len, unsigned char **ret, size_t
 	return 0;
 }
 
-void sha256_hex(const void *data, size_t len, char out[static 65])
+void sha256(const void *data, size_t len, unsigned char out[static SHA256_LEN])
 {
-	unsigned char md[EVP_MAX_MD_SIZE];
 	unsigned n = 0;
 
-	if (!EVP_Digest(data, len, md, &n, EVP_sha256(), NULL) || n != 32)
+	if (!EVP_Digest(data, len, out, &n, EVP_sha256(), NULL) || n != SHA256_LEN)
 		abort();
-	for (unsigned i = 0; i < n; i++)
+}
+
+void sha256_hex(const void *data, size_t len, char out[static 65])
+{
+	unsigned char md[SHA256_LEN];
+
+	sha256(data, len, md);
+	for (unsigned i = 0; i < SHA256_LEN; i++)
 		snprintf(out + 2 * i, 3, "%02x", md[i]);
 }
 

@@ -133,6 +133,24 @@ json_t *discovery_group_list(void)
 			 groups);
 }
 
+/* Tells clients whether stored objects of the kind may have to be written anew; opaque to them. All
+ * versions of a kind tell the same. New, or NULL: nothing of the kind is stored. */
+static json_t *storage_version_hash(const struct kind *k)
+{
+	enum { PART = 8 };
+	const struct kind *stored = k->storage ? k->storage : k;
+	unsigned char digest[SHA256_LEN];
+
+	if (!(stored->verbs & VERB_WATCH))
+		return NULL;
+	auto_free char *name = xasprintf("%s/%s/%s", stored->group, stored->version, stored->kind);
+
+	sha256(name, strlen(name), digest);
+	auto_free char *text = base64_encode(digest, PART);
+
+	return json_string(text);
+}
+
 static void resource_add(json_t *list, const struct kind *k)
 {
 	json_t *r = json_pack("{s:s, s:s, s:b, s:s, s:o}", "name", k->plural, "singularName",
@@ -143,6 +161,7 @@ static void resource_add(json_t *list, const struct kind *k)
 		json_object_set_new(r, "shortNames", json_csv(k->short_names));
 	if (k->categories)
 		json_object_set_new(r, "categories", json_csv(k->categories));
+	json_put(r, "storageVersionHash", storage_version_hash(k));
 	json_array_append_new(list, r);
 }
 

@@ -735,6 +735,15 @@ def again(c, path, answer, **headers):
 
 # ---- many objects, many watchers
 
+    version = ask(c, "GET", "/version").json
+    true(re.fullmatch(r"[0-9a-f]{40}|", version["gitCommit"]), version)
+    true(version["gitTreeState"] in ("clean", "dirty", "archive", ""), version)
+    true(time.strptime(version["buildDate"], "%Y-%m-%dT%H:%M:%SZ"), version)
+    equal(ask(c, "GET", "/readyz?verbose", want=200).text, "[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]shutdown ok\n"
+                                                          "readyz check passed\n")
+    resources = ask(c, "GET", "/apis/apps/v1").json["resources"]
+    equal({r["name"]: r.get("storageVersionHash") for r in resources if r["name"].startswith("deployments")},
+          {"deployments": "8aSe+NMegvE=", "deployments/scale": None, "deployments/status": None})
 
 PACE = """
 import socket, sys, time, select

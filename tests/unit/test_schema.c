@@ -984,6 +984,7 @@ static void test_discovery(void **state UNUSED)
 {
 	json_auto_t *groups = discovery_group_list(), *core = discovery_resources("", "v1");
 	json_auto_t *apps = discovery_aggregated("v2", false), *group = discovery_group("apps");
+	json_auto_t *events = discovery_resources("events.k8s.io", "v1");
 	json_t *list = json_object_get(core, "resources"), *r;
 
 	assert_non_null(json_find(json_object_get(groups, "groups"), "name", "apps"));
@@ -992,7 +993,11 @@ static void test_discovery(void **state UNUSED)
 	assert_string_equal(json_str(r, "singularName", ""), "pod");
 	assert_true(json_bool(r, "namespaced", false));
 	assert_int_equal(json_len(r, "verbs"), 8);
+	assert_string_equal(json_str(r, "storageVersionHash", ""), "xPOwRZ+Yhw8=");
+	r = json_find(list, "name", "componentstatuses");
+	assert_null(json_object_get(r, "storageVersionHash"));
 	r = json_find(list, "name", "pods/eviction");
+	assert_null(json_object_get(r, "storageVersionHash"));
 	assert_string_equal(json_str(r, "group", ""), "policy");
 	assert_string_equal(json_str(r, "kind", ""), "Eviction");
 	assert_string_equal(json_str(json_find(list, "name", "pods/log"), "kind", ""), "Pod");
@@ -1001,6 +1006,11 @@ static void test_discovery(void **state UNUSED)
 	assert_null(discovery_resources("apps", "v2"));
 	assert_string_equal(json_str(apps, "apiVersion", ""), "apidiscovery.k8s.io/v2");
 	assert_int_equal(json_len(apps, "items"), json_len(groups, "groups"));
+	/* All versions tell what is stored. */
+	assert_string_equal(
+		json_str(json_find(json_object_get(events, "resources"), "name", "events"),
+			 "storageVersionHash", ""),
+		"r2yiGXH7wu8=");
 }
 
 /* Every $ref must lead somewhere. */
