@@ -96,6 +96,8 @@ struct api_config {
 	struct identity *identity;
 	const char *node_name;
 	const char *git_version; /* "v1.33.0" for clients: the API level we speak */
+	/* Of /version, static; NULL: not known. */
+	const char *git_commit, *git_tree_state, *build_date;
 	const struct api_node_ops *node_ops;
 	void *node;
 	const struct api_image_ops *image_ops;

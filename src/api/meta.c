@@ -136,9 +136,16 @@ static const char *go_arch(const char *machine)
 	return machine;
 }
 
+#ifdef __clang__
+#define COMPILER "clang"
+#else
+#define COMPILER "gcc"
+#endif
+
 void handle_version(struct call *c)
 {
-	const char *git = c->api->config.git_version;
+	const struct api_config *config = &c->api->config;
+	const char *git = config->git_version;
 	unsigned major = 1, minor = 0;
 	struct utsname u;
 	json_t *v = json_object();
@@ -149,11 +156,12 @@ void handle_version(struct call *c)
 	json_put_strf(v, "major", "%u", major);
 	json_put_strf(v, "minor", "%u", minor);
 	json_put_str(v, "gitVersion", git);
-	json_put_str(v, "gitCommit", "");
-	json_put_str(v, "gitTreeState", "clean");
-	json_put_str(v, "buildDate", "1970-01-01T00:00:00Z");
+	json_put_str(v, "gitCommit", config->git_commit ? config->git_commit : "");
+	json_put_str(v, "gitTreeState", config->git_tree_state ? config->git_tree_state : "");
+	json_put_str(v, "buildDate",
+		     config->build_date ? config->build_date : "1970-01-01T00:00:00Z");
 	json_put_str(v, "goVersion", "");
-	json_put_str(v, "compiler", "cc");
+	json_put_str(v, "compiler", COMPILER);
 	json_put_strf(v, "platform", "linux/%s", go_arch(u.machine));
 	call_reply_json(c, 200, v);
 }

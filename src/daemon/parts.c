@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The composition table: every part of the daemon, in starting order. */
 #include "internal.h"
+#include "src/daemon/build-info.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -331,6 +332,9 @@ static int start_api(struct daemon *d, struct err *err)
 			       .node_name = d->o->node_name,
 			       .git_version = CORACLE_KUBERNETES_VERSION,
 			       .node_ops = &node_api_ops,
+			       .git_commit = BUILD_COMMIT,
+			       .git_tree_state = BUILD_TREE_STATE,
+			       .build_date = BUILD_DATE,
 			       .node = d->node,
 			       .image_ops = &daemon_image_ops,
 			       .images = d,

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -734,7 +735,6 @@ def again(c, path, answer, **headers):
 
 
 # ---- many objects, many watchers
-
     version = ask(c, "GET", "/version").json
     true(re.fullmatch(r"[0-9a-f]{40}|", version["gitCommit"]), version)
     true(version["gitTreeState"] in ("clean", "dirty", "archive", ""), version)
@@ -744,6 +744,7 @@ def again(c, path, answer, **headers):
     resources = ask(c, "GET", "/apis/apps/v1").json["resources"]
     equal({r["name"]: r.get("storageVersionHash") for r in resources if r["name"].startswith("deployments")},
           {"deployments": "8aSe+NMegvE=", "deployments/scale": None, "deployments/status": None})
+
 
 PACE = """
 import socket, sys, time, select
