@@ -111,7 +111,7 @@ struct api *api_new(struct loop *loop, struct registry *registry, const struct a
 void api_free(struct api *a);
 /* The bound TLS address (port 0 in config.listen: chosen by the system); -ENOENT without one. */
 int api_addr(const struct api *a, struct addr *ret);
-/* Sets what /readyz says; name is static ("store", "node"); why NULL: fine. */
+/* Adds to what /readyz asks, or changes it; name is static ("shutdown"); why NULL: fine. */
 void api_set_ready(struct api *a, const char *name, const char *why);
 
 #endif

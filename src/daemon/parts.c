@@ -307,6 +307,7 @@ static void on_stop(void *arg, bool with_pods)
 	struct daemon *d = arg;
 
 	notify_send("STOPPING=1\nSTATUS=Stopping");
+	api_set_ready(d->api, "shutdown", "process is shutting down");
 	if (with_pods)
 		node_stop_pods(d->node, on_pods_stopped, d);
 	else
@@ -342,7 +343,11 @@ static int start_api(struct daemon *d, struct err *err)
 			       .stop_arg = d};
 
 	d->api = api_new(d->loop, d->registry, &c, err);
-	return d->api ? 0 : -EIO;
+	if (!d->api)
+		return -EIO;
+	/* All parts but this one are there: what is not ready is only a daemon that goes. */
+	api_set_ready(d->api, "shutdown", NULL);
+	return 0;
 }
 
 static void stop_api(struct daemon *d)

@@ -492,17 +492,18 @@ static void test_health(struct fixture *f)
 	expect(f, 200, ask(f, "GET", "/livez/ping", NULL));
 	assert_string_equal(f->text.s, "ok");
 	expect(f, 404, ask(f, "GET", "/livez/none", NULL));
-	api_set_ready(f->api, "node", "no runtime");
+	api_set_ready(f->api, "shutdown", "process is shutting down");
 	expect(f, 500, ask(f, "GET", "/readyz?exclude=etcd&exclude=none", NULL));
-	assert_string_equal(f->text.s,
-			    "[+]ping ok\n[+]log ok\n[+]etcd excluded: ok\n"
-			    "[-]node failed: reason withheld\nwarn: some health checks cannot be "
-			    "excluded: no matches for \"none\"\nreadyz check failed\n");
-	expect(f, 500, ask(f, "GET", "/readyz/node", NULL));
-	assert_string_equal(f->text.s, "internal server error: no runtime\n");
-	expect(f, 200, ask(f, "GET", "/readyz?exclude=node", NULL));
+	assert_string_equal(
+		f->text.s,
+		"[+]ping ok\n[+]log ok\n[+]etcd excluded: ok\n"
+		"[-]shutdown failed: reason withheld\nwarn: some health checks cannot be "
+		"excluded: no matches for \"none\"\nreadyz check failed\n");
+	expect(f, 500, ask(f, "GET", "/readyz/shutdown", NULL));
+	assert_string_equal(f->text.s, "internal server error: process is shutting down\n");
+	expect(f, 200, ask(f, "GET", "/readyz?exclude=shutdown", NULL));
 	expect(f, 200, ask(f, "GET", "/healthz", NULL));
-	api_set_ready(f->api, "node", NULL);
+	api_set_ready(f->api, "shutdown", NULL);
 	expect(f, 200, ask(f, "GET", "/readyz/", NULL));
 }
 
