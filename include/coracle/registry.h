@@ -47,6 +47,7 @@ struct write_options {
 	const char *field_manager;    /* whose the changed fields are; NULL: our own */
 	const char *tracked_as;	      /* subresource that managedFields shall name, or NULL */
 	bool managed_given;	      /* metadata.managedFields is what shall be stored */
+	bool patched;		      /* obj was made from what is stored, by a patch */
 	bool force;		      /* apply only: take fields that others own */
 	/* delete only */
 	int64_t grace_seconds;	 /* -1: the object's own */

@@ -248,6 +248,7 @@ static void patch_present(struct call *c)
 	    !(o = call_object(c, &err)) || !(made = patch_object(c, o, &err)))
 		call_reply_err(c, &err);
 	else {
+		options.patched = true;
 		options.precondition_rev = o->rev; /* of what it has been made, whatever it says */
 		write_update(c, made, &options);
 	}

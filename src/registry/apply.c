@@ -284,6 +284,8 @@ static int apply_create(struct registry *r, struct apply *a, const char *ns, jso
 		json_array_append_new(list,
 				      managed_entry(a->k, a->manager, "Apply", a->as, a->set));
 	managed_store(obj, list);
+	/* As in a PUT that makes an object: a version that is given is of one that went. */
+	json_drop(obj, "metadata.resourceVersion");
 	w.managed_given = true;
 	return registry_create(r, a->k, ns, obj, &w, ret, err);
 }
@@ -303,6 +305,7 @@ static int apply_update(struct registry *r, struct apply *a, const struct object
 	renew_annotation(a);
 	keep_times(a);
 	w.managed_given = true;
+	w.patched = true;
 	w.precondition_rev = live->rev;
 	json_put_str(a->merged, "metadata.name", live->name);
 	return registry_update(r, a->k, a->sub, live->ns, live->name, a->merged, &w, ret, NULL,

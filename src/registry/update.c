@@ -90,9 +90,15 @@ static int check_write(const struct object *old, const json_t *obj, const struct
 {
 	int rc = check_uid(old, o->precondition_uid, err);
 
-	if (rc == 0)
+	if (rc == 0 && !o->patched)
 		rc = check_uid(old, meta_uid(obj), err);
-	return rc < 0 ? rc : check_rev(old, obj, o, err);
+	if (rc == 0)
+		rc = check_rev(old, obj, o, err);
+	/* Who replaces an object means the one with this uid; a patch would change it. */
+	if (rc == 0 && o->patched && *meta_uid(obj) && !streq(meta_uid(obj), old->uid))
+		rc = fail_invalid(err, old->kind, old->name, "metadata.uid",
+				  "Invalid value: \"%s\": field is immutable", meta_uid(obj));
+	return rc;
 }
 
 /* ---- what each subresource may change --------------------------------------------------- */
@@ -406,8 +412,13 @@ static int create_instead(struct registry *r, const struct kind *k, const char *
 {
 	int rc;
 
-	if (!k->create_on_update || o->precondition_uid || *meta_uid(obj))
+	if (!k->create_on_update || o->precondition_uid)
 		return fail_not_found(err, k, name);
+	if (*meta_uid(obj))
+		return fail_conflict(err, k, name,
+				     "Precondition failed: UID in precondition: %s, UID in object "
+				     "meta: ",
+				     meta_uid(obj));
 	json_drop(obj, "metadata.resourceVersion");
 	rc = registry_create(r, k, ns, obj, o, ret, err);
 	if (rc == 0 && ret_created)

@@ -470,6 +470,32 @@ def test_names_and_finalizers(c):
     equal(done["details"], {"name": "pre", "kind": "configmaps", "uid": obj["metadata"]["uid"]})
 
 
+def test_uid_and_version(c):
+    """Of a PUT they are preconditions, of a patch the uid is a change."""
+    uid = make(c, "uid")["metadata"]["uid"]
+    path, other = CMS + "/uid", {"metadata": {"name": "uid", "uid": "other"}}
+    contains(ask(c, "PUT", path, other, want=409).json["message"],
+             f"Precondition failed: UID in precondition: other, UID in object meta: {uid}")
+    replace = [{"op": "replace", "path": "/metadata/uid", "value": "other"}]
+    applied = {"apiVersion": "v1", "kind": "ConfigMap", **other}
+    for body, ctype, query in ((other, MERGE, {}), (replace, "application/json-patch+json", {}),
+                               (other, "application/strategic-merge-patch+json", {}),
+                               (applied, APPLY, {"fieldManager": "me"})):
+        answer = ask(c, "PATCH", path, body, ctype, want=422, **query).json
+        equal(answer["message"], 'ConfigMap "uid" is invalid: metadata.uid: Invalid value: "other": field is immutable')
+        equal(answer["details"]["causes"][0]["field"], "metadata.uid")
+    stale = {"metadata": {"uid": "other", "resourceVersion": "1"}}
+    contains(ask(c, "PATCH", path, stale, MERGE, want=409).json["message"], "the object has been modified")
+    ask(c, "PATCH", path, {"metadata": {"uid": None}}, MERGE, want=200)
+    ask(c, "DELETE", path, want=200)
+    # What is made has no version yet, so that one that is given says nothing.
+    applied["metadata"] = {"name": "uid", "resourceVersion": "1"}
+    ask(c, "PATCH", path, applied, APPLY, want=201, fieldManager="me")
+    contains(ask(c, "PATCH", path, applied, APPLY, want=409, fieldManager="me").json["message"],
+             "the object has been modified")
+    ask(c, "DELETE", path, want=200)
+
+
 def test_garbage(c):
     a = make(c, "a")
     make(c, "a1", ownerReferences=[owner(a, blockOwnerDeletion=True)])
@@ -709,6 +735,15 @@ def test_discovery_and_documents(c):
     for path in ("/api", "/apis", "/apis/apps", "/apis/apps/v1", "/api/v1", "/version", "/openapi/v3"):
         equal(ask(c, "GET", path, want=200).json, ask(c, "GET", path + "/", want=200).json, path)
     true("/apis/apps/v1" in ask(c, "GET", "/", want=200).json["paths"], "paths")
+    version = ask(c, "GET", "/version").json
+    true(re.fullmatch(r"[0-9a-f]{40}|", version["gitCommit"]), version)
+    true(version["gitTreeState"] in ("clean", "dirty", "archive", ""), version)
+    true(time.strptime(version["buildDate"], "%Y-%m-%dT%H:%M:%SZ"), version)
+    equal(ask(c, "GET", "/readyz?verbose", want=200).text, "[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]shutdown ok\n"
+                                                          "readyz check passed\n")
+    resources = ask(c, "GET", "/apis/apps/v1").json["resources"]
+    equal({r["name"]: r.get("storageVersionHash") for r in resources if r["name"].startswith("deployments")},
+          {"deployments": "8aSe+NMegvE=", "deployments/scale": None, "deployments/status": None})
     accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
     groups = ask(c, "GET", "/apis", accept=accept, want=200)
     equal(groups.headers["Content-Type"], accept)
@@ -735,15 +770,6 @@ def again(c, path, answer, **headers):
 
 
 # ---- many objects, many watchers
-    version = ask(c, "GET", "/version").json
-    true(re.fullmatch(r"[0-9a-f]{40}|", version["gitCommit"]), version)
-    true(version["gitTreeState"] in ("clean", "dirty", "archive", ""), version)
-    true(time.strptime(version["buildDate"], "%Y-%m-%dT%H:%M:%SZ"), version)
-    equal(ask(c, "GET", "/readyz?verbose", want=200).text, "[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]shutdown ok\n"
-                                                          "readyz check passed\n")
-    resources = ask(c, "GET", "/apis/apps/v1").json["resources"]
-    equal({r["name"]: r.get("storageVersionHash") for r in resources if r["name"].startswith("deployments")},
-          {"deployments": "8aSe+NMegvE=", "deployments/scale": None, "deployments/status": None})
 
 
 PACE = """

@@ -349,7 +349,7 @@ static void test_update_refused(void **state)
 {
 	const struct object *o = create(&kind_configmap, "default", "{'metadata':{'name':'a'}}");
 	json_auto_t *stale = object_dup(o), *other = object_dup(o), *missing = object_dup(o);
-	auto_err err = {0}, err2 = {0}, err3 = {0};
+	auto_err err = {0}, err2 = {0}, err3 = {0}, err4 = {0};
 	auto_free char *want = NULL;
 
 	(void)state;
@@ -370,6 +370,12 @@ static void test_update_refused(void **state)
 	json_put_str(missing, "metadata.name", "b");
 	assert_true(update(&kind_configmap, NULL, missing, NULL, &err3) < 0);
 	assert_string_equal(err3.message, "configmaps \"b\" not found");
+	assert_true(update(&kind_lease, NULL, missing, NULL, &err4) < 0);
+	free(want);
+	want = xasprintf("Operation cannot be fulfilled on leases.coordination.k8s.io \"b\": "
+			 "Precondition failed: UID in precondition: %s, UID in object meta: ",
+			 o->uid);
+	assert_string_equal(err4.message, want);
 }
 
 static void test_create_on_update(void **state)
