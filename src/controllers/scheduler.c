@@ -8,11 +8,6 @@
 
 #define SCHEDULER_COMPONENT "default-scheduler"
 
-/* What is free on a node, in thousandths. */
-struct room {
-	int64_t cpu, memory, storage, pods;
-};
-
 /* Requests of one pod: the sum of its containers, at least each init container (sidecars add up).
  */
 static int64_t request(const json_t *container, const char *resource)
@@ -66,25 +61,18 @@ static bool uses_resources(const json_t *pod, const char *node)
 	       !streq(phase, "Failed");
 }
 
-static struct room room_on(const struct controller *c, const struct object *node)
+/* What the node's pods leave of a resource, in thousandths. */
+static int64_t room_for(const struct controller *c, const struct object *node, const char *resource)
 {
-	const json_t *n = object_json(node);
-	struct room room = {allocatable(n, "cpu"), allocatable(n, "memory"),
-			    allocatable(n, "ephemeral-storage"), allocatable(n, "pods") / 1000};
 	struct store_iter it = store_iter(c->store, &kind_pod, NULL);
+	int64_t left = allocatable(object_json(node), resource);
 	const struct object *o;
 
-	while ((o = store_next(&it))) {
-		const json_t *pod = object_json(o);
-
-		if (!uses_resources(pod, node->name))
-			continue;
-		room.cpu -= pod_request(pod, "cpu");
-		room.memory -= pod_request(pod, "memory");
-		room.storage -= pod_request(pod, "ephemeral-storage");
-		room.pods--;
-	}
-	return room;
+	while ((o = store_next(&it)))
+		if (uses_resources(object_json(o), node->name))
+			left -= streq(resource, "pods") ? 1000
+							: pod_request(object_json(o), resource);
+	return left;
 }
 
 static bool host_ports_clash(const json_t *a, const json_t *b)
@@ -128,22 +116,41 @@ static bool ports_taken(const struct controller *c, const struct object *pod, co
 	return false;
 }
 
-/* Appends upstream's words for every resource that does not fit. */
-static void check_fit(const json_t *pod, const struct room *room, struct strv *why)
+/* Every resource that a container of the list asks for, once; upstream begins with its own. */
+static void add_asked(struct strv *names, const json_t *containers)
 {
-	const struct {
-		const char *resource;
-		int64_t room;
-	} checks[] = {
-		{"cpu", room->cpu}, {"memory", room->memory}, {"ephemeral-storage", room->storage}};
+	const char *name;
+	json_t *c, *v;
+	size_t i;
 
-	if (room->pods < 1)
+	json_array_foreach(containers, i, c)
+	{
+		json_object_foreach(json_at(c, "resources.requests"), name, v)
+		{
+			if (!strv_has(names, name))
+				strv_add(names, name);
+		}
+	}
+}
+
+/* Appends upstream's words for every resource that does not fit. */
+static void check_fit(const struct controller *c, const json_t *pod, const struct object *node,
+		      struct strv *why)
+{
+	auto_strv names = {0};
+
+	if (room_for(c, node, "pods") < 1000)
 		strv_add(why, "Too many pods");
-	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-		int64_t want = pod_request(pod, checks[i].resource);
+	strv_add(&names, "cpu");
+	strv_add(&names, "memory");
+	strv_add(&names, "ephemeral-storage");
+	add_asked(&names, json_at(pod, "spec.containers"));
+	add_asked(&names, json_at(pod, "spec.initContainers"));
+	for (size_t i = 0; i < names.n; i++) {
+		int64_t want = pod_request(pod, names.v[i]);
 
-		if (want && want > checks[i].room)
-			strv_addf(why, "Insufficient %s", checks[i].resource);
+		if (want && want > room_for(c, node, names.v[i]))
+			strv_addf(why, "Insufficient %s", names.v[i]);
 	}
 }
 
@@ -159,7 +166,6 @@ static void filter(const struct controller *c, const struct object *pod, const s
 {
 	const json_t *p = object_json(pod), *n = object_json(node);
 	const json_t *taint = untolerated_taint(p, n);
-	struct room room;
 
 	if (taint && streq(json_str(taint, "key", ""), "node.kubernetes.io/unschedulable"))
 		strv_add(why, "node(s) were unschedulable");
@@ -172,10 +178,8 @@ static void filter(const struct controller *c, const struct object *pod, const s
 		strv_add(why, "node(s) were not ready");
 	else if (ports_taken(c, pod, node->name))
 		strv_add(why, "node(s) didn't have free ports for the requested pod ports");
-	if (why->n)
-		return;
-	room = room_on(c, node);
-	check_fit(p, &room, why);
+	if (!why->n)
+		check_fit(c, p, node, why);
 }
 
 static int bind_pod(struct controller *c, const struct object *pod, const char *node,

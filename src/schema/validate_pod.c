@@ -237,10 +237,21 @@ static void check_ports(struct check *c, const json_t *container, const json_t *
 	}
 }
 
+static bool is_huge_pages(const char *name)
+{
+	return str_starts(name, "hugepages-");
+}
+
 static bool is_container_resource(const char *name)
 {
 	return streq(name, "cpu") || streq(name, "memory") || streq(name, "ephemeral-storage") ||
-	       str_starts(name, "hugepages-") || strchr(name, '/');
+	       is_huge_pages(name) || strchr(name, '/');
+}
+
+/* Of these a container has what it asks for to itself, in whole pieces. */
+static bool is_extended(const char *name)
+{
+	return strchr(name, '/') && !strstr(name, "kubernetes.io/");
 }
 
 static void check_amounts(struct check *c, const char *field, const json_t *amounts)
@@ -259,10 +270,57 @@ static void check_amounts(struct check *c, const char *field, const json_t *amou
 		else if (!is_container_resource(name))
 			check_invalid_str(c, path, name,
 					  "must be a standard resource for containers");
-		if (json_is_string(v) && quantity_parse_milli(json_string_value(v), &milli) == 0 &&
-		    milli < 0)
+		else if (is_extended(name) && str_starts(name, "requests."))
+			check_invalid_str(c, path, name,
+					  "doesn't follow extended resource name standard");
+		if (!json_is_string(v) || quantity_parse_milli(json_string_value(v), &milli) < 0)
+			continue;
+		if (milli < 0)
 			check_invalid(c, path, v, "must be greater than or equal to 0");
+		if (milli % 1000 && is_extended(name))
+			check_invalid(c, path, v, "must be an integer");
 	}
+}
+
+static void check_request(struct check *c, const char *name, const json_t *request,
+			  const char *limit)
+{
+	bool own = is_extended(name) || is_huge_pages(name);
+	int64_t l, r;
+
+	if (!limit) {
+		if (own)
+			check_required(c, "limits",
+				       "Limit must be set for non overcommitable resources");
+		return;
+	}
+	if (quantity_parse_milli(limit, &l) < 0 ||
+	    quantity_parse_milli(json_string_value(request), &r) < 0)
+		return;
+	if (own && r != l)
+		check_invalid(c, "requests", request, "must be equal to %s limit of %s", name,
+			      limit);
+	else if (r > l)
+		check_invalid(c, "requests", request,
+			      "must be less than or equal to %s limit of %s", name, limit);
+}
+
+static bool asks_for_huge_pages_alone(const json_t *resources)
+{
+	static const char *const lists[] = {"limits", "requests"};
+	bool huge = false;
+	const char *name;
+	json_t *v;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		json_object_foreach(json_object_get(resources, lists[i]), name, v)
+		{
+			if (streq(name, "cpu") || streq(name, "memory"))
+				return false;
+			huge |= is_huge_pages(name);
+		}
+	}
+	return huge;
 }
 
 static void check_resources(struct check *c, const json_t *container)
@@ -275,17 +333,9 @@ static void check_resources(struct check *c, const json_t *container)
 	check_amounts(c, "limits", limits);
 	check_amounts(c, "requests", json_object_get(resources, "requests"));
 	json_object_foreach(json_object_get(resources, "requests"), name, request)
-	{
-		const char *limit = json_string_value(json_object_get(limits, name));
-		int64_t l, r;
-
-		if (!limit || quantity_parse_milli(limit, &l) < 0 ||
-		    quantity_parse_milli(json_string_value(request), &r) < 0)
-			continue;
-		if (r > l)
-			check_invalid(c, "requests", request,
-				      "must be less than or equal to %s limit of %s", name, limit);
-	}
+		check_request(c, name, request, json_string_value(json_object_get(limits, name)));
+	if (asks_for_huge_pages_alone(resources))
+		check_forbidden(c, NULL, "HugePages require cpu or memory");
 	check_leave(c, mark);
 }
 

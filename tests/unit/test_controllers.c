@@ -555,6 +555,48 @@ static void test_unschedulable(void **state)
 			    "Pending");
 }
 
+static void offer_device(struct fixture *f)
+{
+	const struct object *n = store_get(f->store, &kind_node, "", "node1");
+	json_t *status = json_deep_copy(json_at(object_json(n), "status"));
+
+	json_object_set_new(json_at(status, "allocatable"), "example.com/device", json_string("1"));
+	assert_int_equal(registry_set_status(reg, &kind_node, "", "node1", n->uid, status,
+					     STORE_VOLATILE, NULL),
+			 0);
+}
+
+/* What a node does not offer at all is not there, and what one pod has the next cannot get. */
+static void test_extended_resources(void **state)
+{
+	static const char text[] =
+		"{'apiVersion':'v1','kind':'Pod','metadata':{'name':'%s','namespace':'default'},"
+		"'spec':{'containers':[{'name':'c','image':'web:1','resources':{'limits':"
+		"{'example.com/device':'1'}}}]}}";
+	static const char *const names[] = {"a", "b"};
+	struct fixture *f = *state;
+	unsigned placed = 0;
+
+	node_up("4");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		auto_free char *pod = xasprintf(text, names[i]);
+
+		create(&kind_pod, "default", pod);
+	}
+	run(f);
+	assert_true(str_starts(
+		json_str(condition_find(json_at(get(f, &kind_pod, "default", "a"), "status"),
+					"PodScheduled"),
+			 "message", ""),
+		"0/1 nodes are available: 1 Insufficient example.com/device. "));
+	offer_device(f);
+	run(f);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		placed +=
+			*json_str(get(f, &kind_pod, "default", names[i]), "spec.nodeName", "") != 0;
+	assert_int_equal(placed, 1);
+}
+
 static void delete_with(const struct kind *k, const char *name, const char *propagation)
 {
 	struct write_options o = {.grace_seconds = -1, .propagation = propagation};
@@ -784,6 +826,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_endpoints, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mirrors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unschedulable, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_extended_resources, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_namespace, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_addresses, setup, teardown),
