@@ -270,6 +270,9 @@ void describe_service(struct describe *d, const json_t *obj)
 	if (json_at(obj, "spec.internalTrafficPolicy"))
 		put(d, 0, "Internal Traffic Policy:\t%s\n",
 		    json_str(obj, "spec.internalTrafficPolicy", ""));
+	if (json_int(obj, "spec.healthCheckNodePort", 0))
+		put(d, 0, "HealthCheck NodePort:\t%d\n",
+		    (int)json_int(obj, "spec.healthCheckNodePort", 0));
 }
 
 /* ---- nodes ---------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
  * really differs.
  */
 #include "internal.h"
+#include "health_port.h"
 
 #include <arpa/inet.h>
 
@@ -32,6 +33,7 @@ struct entry {
 	size_t n_frontends;
 	struct dns_service dns;
 	struct strv keep; /* owns every block that the two above point to */
+	struct health_port *health;
 };
 
 /* A set of frontends under construction. */
@@ -352,6 +354,37 @@ static void add_dns(struct build *b, const json_t *service)
 	b->entry->dns = d;
 }
 
+/* ---- health check port -------------------------------------------------------------------- */
+
+static void add_local(json_t *found, const json_t *slice, const char *node)
+{
+	size_t i, j;
+	json_t *endpoint, *address;
+
+	json_array_foreach(json_object_get(slice, "endpoints"), i, endpoint)
+	{
+		if (!endpoint_ready(endpoint) || !streq(json_str(endpoint, "nodeName", ""), node))
+			continue;
+		json_array_foreach(json_object_get(endpoint, "addresses"), j, address)
+		{
+			if (json_is_string(address))
+				json_object_set_new(found, json_string_value(address), json_true());
+		}
+	}
+}
+
+/* Balancers ask there whether a machine has pods of the Service. */
+static void set_health_port(const struct build *b, const json_t *service)
+{
+	json_auto_t *found = json_object();
+
+	for (size_t i = 0; i < b->entry->slices.n; i++)
+		add_local(found, slice_at(b, service, i), b->node->name);
+	health_port_set(&b->entry->health, b->node->loop, meta_ns(service), meta_name(service),
+			(uint16_t)json_int(service, "spec.healthCheckNodePort", 0),
+			json_object_size(found));
+}
+
 /* ---- load balancer status ----------------------------------------------------------------- */
 
 /* LoadBalancer services get the node's address as theirs, others keep none. */
@@ -406,6 +439,7 @@ static void entry_clear(struct entry *e)
 static void entry_free(struct entry *e)
 {
 	entry_clear(e);
+	health_port_free(e->health);
 	strv_done(&e->slices);
 	free(e);
 }
@@ -423,6 +457,7 @@ static void entry_make(struct services *s, struct entry *e, const struct object 
 		json_array_foreach(json_at(service, "spec.ports"), i, port)
 			add_port(&b, service, port);
 	set_ingress(&b, o);
+	set_health_port(&b, service);
 	e->frontends = b.frontends;
 	e->n_frontends = b.n_frontends;
 	e->keep = b.keep;
@@ -437,8 +472,12 @@ static bool entry_refresh(struct services *s, struct entry *e, const char *key)
 
 	e->dirty = false;
 	entry_clear(e);
-	if (o)
+	if (o) {
 		entry_make(s, e, o);
+	} else {
+		health_port_free(e->health);
+		e->health = NULL;
+	}
 	return o || e->slices.n;
 }
 

@@ -73,6 +73,11 @@ static bool has_address(const json_t *svc, const char *address)
 	return false;
 }
 
+static int health_port(const json_t *svc)
+{
+	return (int)json_int(svc, "spec.healthCheckNodePort", 0);
+}
+
 static bool has_port(const json_t *svc, const char *port)
 {
 	json_t *v;
@@ -86,7 +91,7 @@ static bool has_port(const json_t *svc, const char *port)
 		if (streq(text, port))
 			return true;
 	}
-	return false;
+	return health_port(svc) && health_port(svc) == atoi(port);
 }
 
 typedef bool has_fn(const json_t *svc, const char *key);
@@ -147,6 +152,12 @@ static void for_each_key(struct registry *r, const struct object *o, key_fn *fn)
 		snprintf(text, sizeof(text), "%d", (int)json_int(v, "nodePort", 0));
 		if (!streq(text, "0"))
 			fn(&r->allocator.ports, text, self);
+	}
+	if (health_port(svc)) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "%d", health_port(svc));
+		fn(&r->allocator.ports, text, self);
 	}
 }
 
@@ -326,6 +337,25 @@ static int allocate_address(struct registry *r, json_t *svc, const char *self, s
 	return 0;
 }
 
+/* Why this service may not have the port: text is for that; NULL: it may. */
+static const char *port_trouble(struct registry *r, const char *self, int port, char *text,
+				size_t size)
+{
+	const struct allocator *a = &r->allocator;
+
+	if (port < a->port_min || port > a->port_max) {
+		snprintf(text, size,
+			 "provided port is not in the valid range. The range of valid ports is "
+			 "%d-%d",
+			 a->port_min, a->port_max);
+		return text;
+	}
+	snprintf(text, size, "%d", port);
+	return is_taken(r, &r->allocator.ports, has_port, text, self)
+		       ? "provided port is already allocated"
+		       : NULL;
+}
+
 static int fail_port(const json_t *svc, size_t i, int port, const char *why, struct err *err)
 {
 	char field[48];
@@ -338,20 +368,10 @@ static int fail_port(const json_t *svc, size_t i, int port, const char *why, str
 static int check_port(struct registry *r, const json_t *svc, const char *self, size_t i, int port,
 		      struct err *err)
 {
-	const struct allocator *a = &r->allocator;
 	char text[128];
+	const char *why = port_trouble(r, self, port, text, sizeof(text));
 
-	if (port < a->port_min || port > a->port_max) {
-		snprintf(text, sizeof(text),
-			 "provided port is not in the valid range. The range of valid ports is "
-			 "%d-%d",
-			 a->port_min, a->port_max);
-		return fail_port(svc, i, port, text, err);
-	}
-	snprintf(text, sizeof(text), "%d", port);
-	if (is_taken(r, &r->allocator.ports, has_port, text, self))
-		return fail_port(svc, i, port, "provided port is already allocated", err);
-	return 0;
+	return why ? fail_port(svc, i, port, why, err) : 0;
 }
 
 /* The node port that another protocol of the same port has: both share it. */
@@ -370,10 +390,49 @@ static int shared_port(const json_t *ports, const json_t *port)
 	return 0;
 }
 
+static bool needs_health_port(const json_t *svc)
+{
+	return is_type(svc, "LoadBalancer") &&
+	       streq(json_str(svc, "spec.externalTrafficPolicy", ""), "Local");
+}
+
+static int fail_health_port(int port, const char *why, struct err *err)
+{
+	auto_free char *text = xasprintf("failed to allocate%s HealthCheck NodePort %d: %s",
+					 port ? " requested" : " a", port, why);
+	int rc = err_set(err, ERR_INTERNAL, "Internal error occurred: %s", text);
+
+	err_cause_add(err, NULL, NULL, "%s", text);
+	return rc;
+}
+
+/* used: the node ports. */
+static int allocate_health_port(struct registry *r, json_t *svc, const char *self,
+				const struct strv *used, struct err *err)
+{
+	int port = health_port(svc);
+	char text[128], number[16];
+	const char *why;
+
+	if (!needs_health_port(svc))
+		return 0;
+	if (!port) {
+		if (choose_port(r, used, self, &port) < 0)
+			return fail_health_port(0, "range is full", err);
+		json_put_int(svc, "spec.healthCheckNodePort", port);
+		return 0;
+	}
+	why = port_trouble(r, self, port, text, sizeof(text));
+	snprintf(number, sizeof(number), "%d", port);
+	if (!why && strv_has(used, number))
+		why = "provided port is already allocated";
+	return why ? fail_health_port(port, why, err) : 0;
+}
+
 static int allocate_ports(struct registry *r, json_t *svc, const char *self, struct err *err)
 {
 	json_t *ports = json_at(svc, "spec.ports"), *p;
-	auto_strv used = {0};
+	auto_strv used = {0}, avoid = {0};
 	size_t i;
 	int rc;
 
@@ -385,20 +444,23 @@ static int allocate_ports(struct registry *r, json_t *svc, const char *self, str
 		if (rc < 0)
 			return rc;
 		strv_addf(&used, "%d", port);
+		strv_addf(&avoid, "%d", port);
 	}
+	strv_addf(&avoid, "%d", health_port(svc));
 	json_array_foreach(ports, i, p)
 	{
 		int port = shared_port(ports, p);
 
 		if (json_int(p, "nodePort", 0) || !wants_ports(svc))
 			continue;
-		if (!port && choose_port(r, &used, self, &port) < 0)
+		if (!port && choose_port(r, &avoid, self, &port) < 0)
 			return fail_port(svc, i, 0, "failed to allocate a nodePort: range is full",
 					 err);
 		json_put_int(p, "nodePort", port);
 		strv_addf(&used, "%d", port);
+		strv_addf(&avoid, "%d", port);
 	}
-	return 0;
+	return allocate_health_port(r, svc, self, &used, err);
 }
 
 /* The port of the old version with the same number and protocol. */
@@ -476,8 +538,11 @@ void service_keep(json_t *obj, const json_t *old)
 	if (!is_type(obj, "LoadBalancer")) {
 		drop_unchanged(obj, old, "allocateLoadBalancerNodePorts");
 		drop_unchanged(obj, old, "loadBalancerClass");
-		drop_unchanged(obj, old, "healthCheckNodePort");
 	}
+	if (needs_health_port(old) && !needs_health_port(obj))
+		drop_unchanged(obj, old, "healthCheckNodePort");
+	else if (needs_health_port(old) && !health_port(obj) && health_port(old))
+		json_put_int(obj, "spec.healthCheckNodePort", health_port(old));
 	json_array_foreach(json_at(obj, "spec.ports"), i, p)
 	{
 		const json_t *was = old_port(old, p);

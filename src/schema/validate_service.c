@@ -156,6 +156,28 @@ static void check_external_ips(struct check *c, const json_t *spec)
 	}
 }
 
+static bool needs_health_port(const json_t *spec)
+{
+	return type_is(spec, "LoadBalancer") &&
+	       streq(json_str(spec, "externalTrafficPolicy", ""), "Local");
+}
+
+/* The registry allocates one where it is needed, and knows the range. */
+static void check_health_port(struct check *c, const json_t *spec, const json_t *old)
+{
+	int64_t port = json_int(spec, "healthCheckNodePort", 0);
+
+	if (!needs_health_port(spec)) {
+		if (port)
+			check_invalid_int(c, "healthCheckNodePort", port,
+					  "may only be set when `type` is 'LoadBalancer' and "
+					  "`externalTrafficPolicy` is 'Local'");
+	} else if (old && needs_health_port(old) && json_int(old, "healthCheckNodePort", 0) &&
+		   port != json_int(old, "healthCheckNodePort", 0)) {
+		check_forbidden(c, "healthCheckNodePort", "field is immutable");
+	}
+}
+
 /* The address of a service stays, unless it turns into or from an ExternalName. */
 static void check_service_update(struct check *c, const json_t *spec, const json_t *old)
 {
@@ -184,6 +206,7 @@ void service_validate(const json_t *obj, const json_t *old, struct err *err)
 	    json_len(spec, "externalIPs") == 0)
 		check_invalid_str(&c, "externalTrafficPolicy", traffic,
 				  "may only be set for externally-accessible services");
+	check_health_port(&c, spec, json_object_get(old, "spec"));
 	if (old)
 		check_service_update(&c, spec, json_object_get(old, "spec"));
 	strbuf_done(&c.path);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services of every type from the host and from pods, their names, and what they do while pods die
 and change their mind about being ready."""
+import json
 import os
 import re
 import signal
@@ -136,6 +137,27 @@ def test_load_balancer(c):
               .get("ingress", [{}])[0].get("ip"))
     all_answer(c, f"http://{ip}:8088/", pod_names(c))
     contains(c.coracle("get", "service", "balancer").stdout, ip, "EXTERNAL-IP")
+
+
+def test_health_check_port(c):
+    names = pod_names(c)
+    s = service(c, "local", type="LoadBalancer", externalTrafficPolicy="Local")
+    port = s["spec"]["healthCheckNodePort"]
+
+    def endpoints():
+        p = c.fetch(f"http://127.0.0.1:{port}/healthz", check=False)
+        return json.loads(p.stdout) if p.returncode == 0 else None
+    wait("endpoints", lambda: (endpoints() or {}).get("localEndpoints") == len(names))
+    equal(endpoints(), {"service": {"namespace": NS, "name": "local"}, "localEndpoints": len(names),
+                        "serviceProxyHealthy": True})
+    service(c, "local", selector={"app": "nobody"}, type="LoadBalancer", externalTrafficPolicy="Local")
+    wait("no endpoints", lambda: "503" in c.inside(
+        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"http://127.0.0.1:{port}/"]).stdout)
+    contains(c.kubectl("describe", "service", "local").stdout, f"HealthCheck NodePort:     {port}")
+    contains(c.coracle("describe", "service", "local").stdout, f"HealthCheck NodePort:     {port}")
+    service(c, "local", type="ClusterIP")
+    wait("the port is closed", lambda: c.fetch(f"http://127.0.0.1:{port}/", check=False).returncode == 7)
+    c.kubectl("delete", "service", "local")
 
 
 def test_external_ips(c):

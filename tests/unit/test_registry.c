@@ -644,6 +644,61 @@ static void test_service_ports(void **state)
 		0);
 }
 
+static int64_t health_port(const struct object *o)
+{
+	return num(o, "spec.healthCheckNodePort");
+}
+
+static void test_health_port(void **state)
+{
+	static const char balancer[] =
+		"{'metadata':{'name':'%s'},'spec':{'type':'LoadBalancer','externalTrafficPolicy':"
+		"'Local','healthCheckNodePort':%d,'ports':[{'port':80%s}]}}";
+	auto_free char *a = xasprintf(balancer, "a", 0, "");
+	const struct object *o = create(&kind_service, "default", a);
+	int64_t port = health_port(o);
+	auto_free char *same = xasprintf(balancer, "b", (int)port, "");
+	auto_free char *own = xasprintf(balancer, "b", 30001, ",'nodePort':30001");
+	auto_free char *far = xasprintf(balancer, "b", 81, "");
+	auto_free char *why = xasprintf("Internal error occurred: failed to allocate requested "
+					"HealthCheck NodePort %d: provided port is already "
+					"allocated",
+					(int)port);
+	json_auto_t *other = object_dup(o), *without = object_dup(o), *open = object_dup(o);
+	auto_err err = {0};
+
+	(void)state;
+	assert_in_range(port, 30086, 32767);
+	create_fails(&kind_service, "default", same, ERR_INTERNAL, why);
+	create_fails(&kind_service, "default", own, ERR_INTERNAL,
+		     "Internal error occurred: failed to allocate requested HealthCheck NodePort "
+		     "30001: provided port is already allocated");
+	create_fails(&kind_service, "default", far, ERR_INTERNAL,
+		     "Internal error occurred: failed to allocate requested HealthCheck NodePort "
+		     "81: provided port is not in the valid range. The range of valid ports is "
+		     "30000-32767");
+	create_fails(
+		&kind_service, "default",
+		"{'metadata':{'name':'b'},'spec':{'type':'LoadBalancer',"
+		"'healthCheckNodePort':30001,'ports':[{'port':80}]}}",
+		ERR_INVALID,
+		"Service \"b\" is invalid: spec.healthCheckNodePort: Invalid value: 30001: may "
+		"only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is "
+		"'Local'");
+	json_put_int(other, "spec.healthCheckNodePort", 30001);
+	assert_true(update(&kind_service, NULL, other, NULL, &err) < 0);
+	assert_string_equal(err.message, "Service \"a\" is invalid: spec.healthCheckNodePort: "
+					 "Forbidden: field is immutable");
+	json_drop(without, "spec.healthCheckNodePort");
+	json_drop(without, "metadata.resourceVersion");
+	assert_int_equal(health_port(must_update(&kind_service, NULL, without)), port);
+	json_put_str(open, "spec.externalTrafficPolicy", "Cluster");
+	json_drop(open, "metadata.resourceVersion");
+	assert_int_equal(health_port(must_update(&kind_service, NULL, open)), -1);
+	o = create(&kind_service, "default", same); /* it has been given back */
+	assert_int_equal(health_port(o), port);
+}
+
 /* ---- events ----------------------------------------------------------------------------- */
 
 static void test_events_fold(void **state)
@@ -794,8 +849,9 @@ int main(void)
 		T(test_delete_pod_grace),   T(test_delete_finalizers),
 		T(test_delete_propagation), T(test_delete_preconditions),
 		T(test_delete_namespace),   T(test_service_addresses),
-		T(test_service_ports),	    T(test_events_fold),
-		T(test_events_bounded),	    T(test_versions),
+		T(test_service_ports),	    T(test_health_port),
+		T(test_events_fold),	    T(test_events_bounded),
+		T(test_versions),
 	};
 
 	log_set_level(LOG_LEVEL_WARN);
