@@ -93,6 +93,14 @@ void check_resource_name(struct check *c, const char *field, const char *name, b
 /* Not negative, and whole where the resource is counted in pieces. */
 void check_resource_amount(struct check *c, const char *field, const char *name, const json_t *v);
 
+/* Indexes of a job's pods: "0,2-5,7", rising, below completions; counts them. And one part of that,
+ * "2-5" or "7". err: upstream's words. */
+int job_indexes(const char *text, int64_t completions, int64_t *ret, struct err *err) MUST_CHECK;
+int job_interval(const char *text, int64_t completions, int64_t *from, int64_t *to,
+		 struct err *err) MUST_CHECK;
+/* A Job's status, where it differs from that of old. */
+void check_job_status(struct check *c, const json_t *obj, const json_t *old);
+
 /* Is the word in the comma-separated list? Case counts. */
 bool csv_has_exactly(const char *list, const char *word);
 bool valid_ip(const char *text); /* IPv4 or IPv6 */

@@ -158,39 +158,46 @@ static int index_of(const char *text, int64_t completions, int64_t *ret, struct 
 	return 0;
 }
 
-/* "0,2-5,7": rising, below completions. Counts them. */
-static int check_indexes(const char *text, int64_t completions, int64_t *ret, struct err *err)
+int job_interval(const char *text, int64_t completions, int64_t *from, int64_t *to, struct err *err)
+{
+	auto_strv ends = {0};
+
+	split_all(&ends, text, '-');
+	if (ends.n > 2)
+		return err_set(err, ERR_INVALID,
+			       "the fragment \"%s\" violates the requirement that an index "
+			       "interval can have at most two parts separated by '-'",
+			       text);
+	if (index_of(ends.v[0], completions, from, err) < 0)
+		return -EINVAL;
+	*to = *from;
+	if (ends.n < 2)
+		return 0;
+	if (index_of(ends.v[1], completions, to, err) < 0)
+		return -EINVAL;
+	if (*to <= *from)
+		return err_set(err, ERR_INVALID,
+			       "non-increasing order, previous: %lld, current: %lld",
+			       (long long)*from, (long long)*to);
+	return 0;
+}
+
+int job_indexes(const char *text, int64_t completions, int64_t *ret, struct err *err)
 {
 	auto_strv parts = {0};
-	int64_t last = -1;
+	int64_t last = -1, from, to;
 
 	*ret = 0;
 	if (!*text)
 		return 0;
 	split_all(&parts, text, ',');
 	for (size_t i = 0; i < parts.n; i++) {
-		auto_strv ends = {0};
-		int64_t from, to;
-
-		split_all(&ends, parts.v[i], '-');
-		if (ends.n > 2)
-			return err_set(err, ERR_INVALID,
-				       "the fragment \"%s\" violates the requirement that an index "
-				       "interval can have at most two parts separated by '-'",
-				       parts.v[i]);
-		if (index_of(ends.v[0], completions, &from, err) < 0)
+		if (job_interval(parts.v[i], completions, &from, &to, err) < 0)
 			return -EINVAL;
 		if (from <= last)
 			return err_set(err, ERR_INVALID,
 				       "non-increasing order, previous: %lld, current: %lld",
 				       (long long)last, (long long)from);
-		to = from;
-		if (ends.n == 2 && index_of(ends.v[1], completions, &to, err) < 0)
-			return -EINVAL;
-		if (ends.n == 2 && to <= from)
-			return err_set(err, ERR_INVALID,
-				       "non-increasing order, previous: %lld, current: %lld",
-				       (long long)from, (long long)to);
 		*ret += to - from + 1;
 		last = to;
 	}
@@ -208,7 +215,7 @@ static void check_success_rule(struct check *c, const json_t *rule, int64_t comp
 		check_required(c, NULL,
 			       "at least one of succeededCount or succeededIndexes must be "
 			       "specified");
-	if (indexes && check_indexes(indexes, completions, &n, &why) < 0)
+	if (indexes && job_indexes(indexes, completions, &n, &why) < 0)
 		check_invalid_str(c, "succeededIndexes", indexes,
 				  "error parsing succeededIndexes: %s", err_message(&why));
 	if (count && json_integer_value(count) > completions)
@@ -502,6 +509,9 @@ void job_validate(const json_t *obj, const json_t *old, struct err *err)
 	check_job_selector(&c, spec);
 	if (old)
 		check_job_update(&c, obj, old);
+	check_leave(&c, 0);
+	if (old)
+		check_job_status(&c, obj, old);
 	strbuf_done(&c.path);
 }
 

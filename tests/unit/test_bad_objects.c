@@ -9,6 +9,7 @@
  *   namespace: <ns>                     of the request; default "default"
  *   update: <object>                    put over what was created: it is this that is refused
  *   change: <merge patch>               the same, as what is different
+ *   before: <merge patch>               what was changed before that, which must be good
  *   subresource: <name>                 of the update
  *   want:
  *     reason: <reason>, code: <HTTP code>
@@ -145,9 +146,10 @@ static int create(const struct kind *k, const json_t *test, const json_t *obj,
 	return body ? registry_create(reg, k, ns, body, &o, ret, err) : -EINVAL;
 }
 
-static int update(const struct object *o, const json_t *test, struct err *err)
+static int update(const struct object *o, const json_t *test, const json_t *change,
+		  const struct object **ret, struct err *err)
 {
-	json_t *change = json_object_get(test, "change"), *whole = json_object_get(test, "update");
+	json_t *whole = json_object_get(test, "update");
 	json_auto_t *changed = change ? patch_merge(object_json(o), change) : json_deep_copy(whole);
 	struct write_options options = {0};
 	json_auto_t *body = decode(o->kind, changed, err);
@@ -155,7 +157,7 @@ static int update(const struct object *o, const json_t *test, struct err *err)
 	if (!body)
 		return -EINVAL;
 	return registry_update(reg, o->kind, json_str(test, "subresource", NULL), o->ns, o->name,
-			       body, &options, NULL, NULL, err);
+			       body, &options, ret, NULL, err);
 }
 
 /* No controller is there that would let go of what has finalizers. */
@@ -207,8 +209,12 @@ static void run_case(const char *file, const json_t *test, const json_t *bases)
 			report(file, test, &err, "the base is refused");
 			return;
 		}
+		if (json_object_get(test, "before") &&
+		    update(made, test, json_object_get(test, "before"), &made, &err) < 0)
+			report(file, test, &err, "what comes before is refused");
+		err_done(&err);
 		rev = store_rev(store);
-		rc = update(made, test, &err);
+		rc = update(made, test, json_object_get(test, "change"), NULL, &err);
 	}
 	if (rc == 0)
 		report(file, test, &err, "not refused");
