@@ -334,8 +334,17 @@ static inline void breathe(void)
 	if (__builtin_expect(--breath_left == 0, 0))
 		breath_take();
 }
-/* Before what takes long and cannot be put aside: begins it with a slice of its own. */
-void breath_draw(void);
+/* The same where n bytes have been gone over, BREATH_BYTES at most at a time. */
+#define BREATH_BYTES (64U << 10)
+static inline void breathe_bytes(size_t n)
+{
+	if (n >= BREATH_BYTES)
+		breath_take();
+	else
+		breathe();
+}
+/* memcpy(3) of what may be megabytes. */
+void breathe_copy(void *to, const void *from, size_t len);
 /* Nothing is put aside between the two; they nest. For what must see one state of the world. */
 void breath_hold(void);
 void breath_release(void);
@@ -345,9 +354,8 @@ bool breathing(void);
 void breath_outlive(void (*release)(void *), void *ptr);
 /* For the loop: what does that. NULL: nothing is ever aside. */
 void breath_keeper(void (*fn)(void *arg, void (*release)(void *), void *ptr), void *arg);
-/* For the loop: fn is called by breathe() now and then, until breath_end(). now: it shall not ask
- * the clock. */
-void breath_begin(void (*fn)(bool now));
+/* For the loop: fn is called by breathe() now and then, until breath_end(). */
+void breath_begin(void (*fn)(void));
 void breath_end(void);
 
 /* ---- files, encodings, random ----------------------------------------------------------- */

@@ -42,17 +42,22 @@ json_t *json_find(const json_t *list, const char *key, const char *value);
 
 /* Compact text in insertion order, NUL-terminated, caller frees. */
 char *json_text(const json_t *v, size_t *ret_len);
-/* Same; tells where the text of one of its strings, a value that is there once, begins, and its
- * length. */
-char *json_text_mark(const json_t *v, size_t *ret_len, const json_t *string, size_t *ret_at,
-		     size_t *ret_n);
+/* Same; tells what it saw on the way. */
+struct json_shape {
+	const json_t *string;	/* NULL, or a string that is there once: */
+	size_t at, len;		/* where its text stands */
+	size_t values, members; /* how many there are; of the object that has most */
+};
+char *json_text_shape(const json_t *v, size_t *ret_len, struct json_shape *shape);
 /* Parses at most len bytes; duplicate keys keep the last. Nesting is bounded (256). A string with
  * U+0000 is refused, malformed UTF-8 becomes U+FFFD. Errors are ERR_BAD_REQUEST in the words of
  * Go's encoding/json. */
 json_t *json_parse(const char *text, size_t len, struct err *err);
-/* The same for what strangers send: at most max_values values (SIZE_MAX: any number); adds
+/* The same for what strangers send: at most max_values values (SIZE_MAX: any number) and
+ * JSON_MEMBERS_MAX members of one object, which jansson goes over in one go now and then; adds
  * `duplicate field "<path>"` to dups (NULL: not told), JSON_DUPLICATES_MAX at most. */
 #define JSON_DUPLICATES_MAX 100
+#define JSON_MEMBERS_MAX 65000
 json_t *json_scan(const char *text, size_t len, size_t max_values, struct strv *dups,
 		  struct err *err);
 /* Length of the start of s that a JSON string holds as it is: no quote, backslash or control

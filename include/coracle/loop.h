@@ -78,6 +78,14 @@ typedef void sig_fn(void *arg, int signo);
 struct sig *sig_new(struct loop *loop, int signo, sig_fn *fn, void *arg);
 void sig_free(struct sig *s);
 
+/* So long goes on what is cut into slices, one a turn. A byte through the proxy waits for two turns
+ * on its way there and back. */
+#define LOOP_SLICE_US 300
+static inline bool loop_slice_over(mono_t start)
+{
+	return mono_sub(mono_now(), start) >= LOOP_SLICE_US;
+}
+
 /* ---- deferred work ---------------------------------------------------------------------- */
 
 /* Embedded in its owner. Queueing twice before it ran runs it once. */
@@ -97,7 +105,7 @@ bool work_queued(const struct work *w);
 
 /*
  * Computing on a stack of its own that is put aside where it breathes (base.h) and goes on in the
- * next turn: a millisecond a turn for all tasks together, each in its turn. Embedded in its owner.
+ * next turn: LOOP_SLICE_US a turn for all tasks together, each in its turn. Embedded in its owner.
  *
  * The first slice comes at once when no other task is under way. What a task has borrowed lives
  * until it has ended; only what has changed meanwhile it has to find out. A task that has begun

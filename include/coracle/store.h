@@ -128,14 +128,22 @@ int store_update(struct store *s, const struct kind *k, json_t *obj, uint64_t ex
  * old: what it replaces; NULL: nothing. A draft is written once, and freed by its maker.
  */
 struct store_draft;
+/* NULL + 413 when obj is larger than anything may be, managedFields included. */
+#define STORE_TEXT_MAX (6U << 20)
+#define STORE_VALUES_MAX 400000U
 struct store_draft *store_draft_new(struct store *s, const struct kind *k, json_t *obj,
-				    const struct object *old);
+				    const struct object *old, struct err *err) MUST_CHECK;
+/* Of the removal of old, for store_delete_draft(). */
+struct store_draft *store_draft_deletion(struct store *s, const struct object *old);
 void store_draft_free(struct store_draft *d); /* NULL allowed */
 int store_create_draft(struct store *s, struct store_draft *d, enum store_class c,
 		       store_done_fn *done, void *arg, const struct object **ret,
 		       struct err *err) MUST_CHECK;
 /* 409 Conflict when old is not the present state any more. */
 int store_update_draft(struct store *s, struct store_draft *d, enum store_class c,
+		       store_done_fn *done, void *arg, const struct object **ret,
+		       struct err *err) MUST_CHECK;
+int store_delete_draft(struct store *s, struct store_draft *d, enum store_class c,
 		       store_done_fn *done, void *arg, const struct object **ret,
 		       struct err *err) MUST_CHECK;
 /* Removes for good. *ret: the last state with the deletion's revision. */

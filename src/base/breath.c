@@ -8,11 +8,11 @@
 
 unsigned breath_left = UINT_MAX;
 static unsigned held;
-static void (*put_aside)(bool now);
+static void (*put_aside)(void);
 static void (*keeper)(void *arg, void (*release)(void *), void *ptr);
 static void *keeper_arg;
 
-void breath_begin(void (*fn)(bool now))
+void breath_begin(void (*fn)(void))
 {
 	put_aside = fn;
 	breath_left = BREATH_STEPS;
@@ -30,13 +30,19 @@ void breath_take(void)
 		return; /* the counter goes round once more */
 	breath_left = BREATH_STEPS;
 	if (!held)
-		put_aside(false);
+		put_aside();
 }
 
-void breath_draw(void)
+void breathe_copy(void *to, const void *from, size_t len)
 {
-	if (put_aside && !held)
-		put_aside(true);
+	char *t = to;
+	const char *f = from;
+
+	for (size_t n; len; t += n, f += n, len -= n) {
+		n = len < BREATH_BYTES ? len : BREATH_BYTES;
+		memcpy(t, f, n);
+		breathe_bytes(n);
+	}
 }
 
 void breath_keeper(void (*fn)(void *arg, void (*release)(void *), void *ptr), void *arg)

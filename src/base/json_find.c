@@ -19,6 +19,7 @@ static const char *skip_value(const char *p, const char *end)
 	size_t depth = 0;
 
 	do {
+		breathe();
 		switch (p < end ? *p : '\0') {
 		case '"':
 			p = skip_string(p, end);

@@ -145,9 +145,19 @@ static size_t utf8_len(const unsigned char *p, const unsigned char *end)
 	return n;
 }
 
-static size_t plain_len(const struct scan *s, bool ascii)
+/* Bytes from p on that are not special. */
+static size_t plain_len(const struct scan *s)
 {
-	return json_plain_len(s->p, (size_t)(s->end - s->p), ascii);
+	size_t left = (size_t)(s->end - s->p), sum = 0, n, most;
+
+	do {
+		most = left < BREATH_BYTES ? left : BREATH_BYTES;
+		n = json_plain_len(s->p + sum, most, true);
+		breathe_bytes(n);
+		sum += n;
+		left -= n;
+	} while (n == most && left);
+	return sum;
 }
 
 /* One escape, control character or byte above 0x7f. */
@@ -179,7 +189,7 @@ static int scan_string(struct scan *s, struct strbuf *b, const char **ret, size_
 {
 	const char *from = ++s->p;
 
-	s->p += plain_len(s, true);
+	s->p += plain_len(s);
 	if (s->p < s->end && *s->p == '"') {
 		*ret = from;
 		*ret_len = (size_t)(s->p++ - from);
@@ -187,7 +197,7 @@ static int scan_string(struct scan *s, struct strbuf *b, const char **ret, size_
 	}
 	strbuf_add(b, from, (size_t)(s->p - from));
 	while (s->p < s->end && *s->p != '"') {
-		size_t n = plain_len(s, true);
+		size_t n = plain_len(s);
 
 		strbuf_add(b, s->p, n);
 		s->p += n;
@@ -343,6 +353,11 @@ static int scan_member(struct scan *s, json_t *obj)
 		return -EINVAL;
 	json_object_setn_new_nocheck(obj, key, len, v);
 	path_cut(&s->path, mark);
+	if (json_object_size(obj) > JSON_MEMBERS_MAX && s->max_values < SIZE_MAX) {
+		err_set(s->err, ERR_REQUEST_TOO_LARGE,
+			"a map of the object holds more than %d values", JSON_MEMBERS_MAX);
+		return -E2BIG;
+	}
 	return 0;
 }
 

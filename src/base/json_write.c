@@ -48,15 +48,16 @@ static void write_escape(struct strbuf *b, unsigned char c)
 static void write_string(struct strbuf *b, const char *s, size_t len)
 {
 	strbuf_addc(b, '"');
-	for (;;) {
-		size_t n = json_plain_len(s, len, false);
+	while (len) {
+		size_t most = len < BREATH_BYTES ? len : BREATH_BYTES;
+		size_t n = json_plain_len(s, most, false);
 
 		strbuf_add(b, s, n);
-		if (n == len)
-			break;
-		write_escape(b, (unsigned char)s[n]);
-		s += n + 1;
-		len -= n + 1;
+		if (n < most)
+			write_escape(b, (unsigned char)s[n++]);
+		breathe_bytes(n);
+		s += n;
+		len -= n;
 	}
 	strbuf_addc(b, '"');
 }
@@ -70,13 +71,7 @@ static void write_real(struct strbuf *b, const json_t *v)
 	strbuf_add(b, text, n < sizeof(text) ? n : 0);
 }
 
-/* Where a value stands in the text. */
-struct mark {
-	const json_t *v;
-	size_t at, len;
-};
-
-static void write_value(struct strbuf *b, json_t *v, struct mark *mark)
+static void write_value(struct strbuf *b, json_t *v, struct json_shape *shape)
 {
 	const char *key;
 	size_t len, i;
@@ -84,15 +79,18 @@ static void write_value(struct strbuf *b, json_t *v, struct mark *mark)
 	char before;
 
 	breathe();
+	shape->values++;
 	switch (json_typeof(v)) {
 	case JSON_OBJECT:
 		before = '{';
+		if (shape->members < json_object_size(v))
+			shape->members = json_object_size(v);
 		json_object_keylen_foreach(v, key, len, e)
 		{
 			strbuf_addc(b, before);
 			write_string(b, key, len);
 			strbuf_addc(b, ':');
-			write_value(b, e, mark);
+			write_value(b, e, shape);
 			before = ',';
 		}
 		strbuf_adds(b, before == '{' ? "{}" : "}");
@@ -103,15 +101,17 @@ static void write_value(struct strbuf *b, json_t *v, struct mark *mark)
 		{
 			if (i)
 				strbuf_addc(b, ',');
-			write_value(b, e, mark);
+			write_value(b, e, shape);
 		}
 		strbuf_addc(b, ']');
 		break;
 	case JSON_STRING:
 		i = b->len;
 		write_string(b, json_string_value(v), json_string_length(v));
-		if (v == mark->v)
-			*mark = (struct mark){v, i, b->len - i};
+		if (v == shape->string) {
+			shape->at = i;
+			shape->len = b->len - i;
+		}
 		break;
 	case JSON_INTEGER:
 		strbuf_addf(b, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
@@ -131,25 +131,22 @@ static void write_value(struct strbuf *b, json_t *v, struct mark *mark)
 	}
 }
 
-char *json_text_mark(const json_t *v, size_t *ret_len, const json_t *string, size_t *ret_at,
-		     size_t *ret_n)
+char *json_text_shape(const json_t *v, size_t *ret_len, struct json_shape *shape)
 {
 	struct strbuf b = {0};
-	struct mark mark = {.v = string};
 
 	if (v) /* read only; jansson's macros want it so */
-		write_value(&b, (json_t *)(uintptr_t)v, &mark);
+		write_value(&b, (json_t *)(uintptr_t)v, shape);
 	*ret_len = b.len;
-	*ret_at = mark.at;
-	*ret_n = mark.len;
 	return strbuf_steal(&b);
 }
 
 char *json_text(const json_t *v, size_t *ret_len)
 {
-	size_t len, at, n;
+	struct json_shape shape = {0};
+	size_t len;
 
-	return json_text_mark(v, ret_len ? ret_len : &len, NULL, &at, &n);
+	return json_text_shape(v, ret_len ? ret_len : &len, &shape);
 }
 
 static int add_piece(const char *text, size_t len, void *b)

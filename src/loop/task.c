@@ -9,7 +9,6 @@
 #include "internal.h"
 #include "fiber.h"
 
-#define SLICE_US (1 * USEC_PER_MSEC)
 /* Values take some ten times the size of their text: this bounds the memory of what is aside. */
 #define COST_MAX (4U << 20)
 #define RUNNING_MAX 8
@@ -18,9 +17,9 @@
 static struct task *current;
 static mono_t slice_end;
 
-static void put_aside(bool now)
+static void put_aside(void)
 {
-	if (slice_end.us == UINT64_MAX || (!now && mono_before(mono_now(), slice_end)))
+	if (slice_end.us == UINT64_MAX || mono_before(mono_now(), slice_end))
 		return;
 	breath_end();
 	fiber_yield();
@@ -100,7 +99,7 @@ static void slice(struct loop *loop)
 	loop->task_turn = loop->turns;
 	list_del(&t->node);
 	list_add_tail(&loop->tasks, &t->node);
-	resume(loop, t, mono_add(mono_now(), SLICE_US));
+	resume(loop, t, mono_add(mono_now(), LOOP_SLICE_US));
 	let_in(loop);
 	if (!list_empty(&loop->tasks))
 		work_queue_next(loop, &loop->task_work);

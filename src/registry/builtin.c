@@ -45,7 +45,7 @@ static int make_service_cidr(struct registry *r, struct err *err)
 	if (old &&
 	    !str_eq(json_string_value(json_array_get(json_at(object_json(old), "spec.cidrs"), 0)),
 		    r->service_cidr) &&
-	    remove_now(r, old, &o, NULL, err) < 0)
+	    remove_now(r, old, NULL, &o, NULL, err) < 0)
 		return -EIO;
 	obj = json_pack("{s:{s:s, s:[s]}, s:{s:[s]}}", "metadata", "name", "kubernetes",
 			"finalizers", CIDR_FINALIZER, "spec", "cidrs", r->service_cidr);

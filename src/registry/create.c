@@ -140,34 +140,30 @@ static int store(struct registry *r, const struct kind *k, json_t *obj, struct s
 	const struct object *made = NULL;
 	int rc;
 
-	if (o->dry_run) {
-		if (store_get(r->store, k, meta_ns(obj), meta_name(obj)))
-			return fail_exists(err, k, meta_name(obj));
-		made = store_detached(r->store, k, obj);
-	} else {
-		rc = d ? store_create_draft(r->store, d, class_for(k, o), o->done, o->done_arg,
-					    &made, err)
-		       : store_create(r->store, k, obj, class_for(k, o), o->done, o->done_arg,
-				      &made, err);
-		if (rc < 0)
-			return rc;
-		if (k == &kind_service)
-			service_hold(r, made);
-		if (k == &kind_event)
-			events_note(r, made);
-	}
+	if (o->dry_run)
+		return 0;
+	rc = d ? store_create_draft(r->store, d, class_for(k, o), o->done, o->done_arg, &made, err)
+	       : store_create(r->store, k, obj, class_for(k, o), o->done, o->done_arg, &made, err);
+	if (rc < 0)
+		return rc;
+	if (k == &kind_service)
+		service_hold(r, made);
+	if (k == &kind_event)
+		events_note(r, made);
 	if (ret)
 		*ret = made;
 	return 0;
 }
 
-struct store_draft *draft_ahead(struct registry *r, const struct kind *k, json_t *obj,
-				const struct object *old, const struct write_options *o)
+int draft_ahead(struct registry *r, const struct kind *k, json_t *obj, const struct object *old,
+		const struct write_options *o, struct store_draft **ret, struct err *err)
 {
+	*ret = NULL;
 	/* What is allocated to a service is set in it at the end. */
 	if (!task_inside() || o->dry_run || k == &kind_service)
-		return NULL;
-	return store_draft_new(r->store, k, obj, old);
+		return 0;
+	*ret = store_draft_new(r->store, k, obj, old, err);
+	return *ret ? 0 : -E2BIG;
 }
 
 static int check_ending(const struct kind *k, struct err *err)
@@ -209,10 +205,14 @@ int registry_create(struct registry *r, const struct kind *k, const char *ns, js
 	rc = prepare(r, k, ns, obj, o, err);
 	if (rc < 0)
 		return rc;
-	d = draft_ahead(r, k, obj, NULL, o);
+	rc = draft_ahead(r, k, obj, NULL, o, &d, err);
+	if (rc < 0)
+		return rc;
 	breath_hold();
 	rc = commit(r, k, obj, d, o, ret, err);
 	breath_release();
 	store_draft_free(d);
+	if (rc == 0 && o->dry_run && ret)
+		*ret = store_detached(r->store, k, obj);
 	return rc;
 }

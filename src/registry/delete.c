@@ -29,17 +29,25 @@ static int check_preconditions(const struct object *old, const struct write_opti
 	return 0;
 }
 
-int remove_now(struct registry *r, const struct object *old, const struct write_options *o,
-	       const struct object **ret, struct err *err)
+struct store_draft *removal_ahead(struct registry *r, const struct object *old,
+				  const struct write_options *o)
 {
+	return task_inside() && !o->dry_run ? store_draft_deletion(r->store, old) : NULL;
+}
+
+int remove_now(struct registry *r, const struct object *old, struct store_draft *d,
+	       const struct write_options *o, const struct object **ret, struct err *err)
+{
+	enum store_class class = class_for(old->kind, o);
 	const struct object *last = old;
 	int rc;
 
 	if (!o->dry_run) {
 		if (old->kind == &kind_service)
 			service_release(r, old);
-		rc = store_delete(r->store, old->kind, old->ns, old->name, 0,
-				  class_for(old->kind, o), o->done, o->done_arg, &last, err);
+		rc = d ? store_delete_draft(r->store, d, class, o->done, o->done_arg, &last, err)
+		       : store_delete(r->store, old->kind, old->ns, old->name, 0, class, o->done,
+				      o->done_arg, &last, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -189,15 +197,13 @@ static int commit(struct registry *r, const struct object *old, json_t *obj, str
 	if (store_get(r->store, k, old->ns, old->name) != old)
 		return fail_modified(err, k, old->name);
 	if (!obj)
-		return remove_now(r, old, o, ret, err);
+		return remove_now(r, old, d, o, ret, err);
 	if (d)
 		return store_update_draft(r->store, d, class_for(k, o), o->done, o->done_arg, ret,
 					  err);
-	if (!o->dry_run)
-		return store_update(r->store, k, obj, 0, class_for(k, o), o->done, o->done_arg, ret,
-				    err);
-	*ret = store_detached(r->store, k, obj);
-	return 0;
+	return o->dry_run ? 0
+			  : store_update(r->store, k, obj, 0, class_for(k, o), o->done, o->done_arg,
+					 ret, err);
 }
 
 int registry_delete(struct registry *r, const struct kind *k, const char *ns, const char *name,
@@ -229,13 +235,18 @@ int registry_delete(struct registry *r, const struct kind *k, const char *ns, co
 		return rc;
 	obj = object_dup(old);
 	held = compute(old, obj, o);
-	d = held ? draft_ahead(r, k, obj, old, o) : NULL;
+	if (!held)
+		d = removal_ahead(r, old, o);
+	else if ((rc = draft_ahead(r, k, obj, old, o, &d, err)) < 0)
+		return rc;
 	breath_hold();
 	rc = commit(r, old, held ? obj : NULL, d, o, &now, err);
 	breath_release();
 	store_draft_free(d);
 	if (rc < 0)
 		return rc;
+	if (held && o->dry_run)
+		now = store_detached(r->store, k, obj);
 	if (ret)
 		*ret = now;
 	if (ret_gone)

@@ -94,9 +94,13 @@ bool has_finalizers(const json_t *obj);
 void take_member(json_t *to, const json_t *from, const char *key);
 /* The wishes of both differ (spec, or what the kind has instead): what generation counts. */
 bool spec_differs(const json_t *a, const json_t *b);
-/* Removes old from the store and lets go of what it held. */
-int remove_now(struct registry *r, const struct object *old, const struct write_options *o,
-	       const struct object **ret, struct err *err) MUST_CHECK;
+/* In a task, the removal of old made ready, as draft_ahead() does for a write; else NULL. */
+struct store_draft *removal_ahead(struct registry *r, const struct object *old,
+				  const struct write_options *o);
+/* Removes old from the store and lets go of what it held. d: removal_ahead() or NULL. */
+int remove_now(struct registry *r, const struct object *old, struct store_draft *d,
+	       const struct write_options *o, const struct object **ret,
+	       struct err *err) MUST_CHECK;
 
 /* ---- view.c: the verbs for a kind with another storage kind ------------------------------ */
 
@@ -147,9 +151,10 @@ int admit_checked(struct registry *r, const struct kind *k, const json_t *obj, c
 int admit_asked(const struct kind *k, const char *subresource, json_t *obj,
 		const struct object *old, const struct write_options *o,
 		struct err *err) MUST_CHECK;
-/* In a task, what is to be stored is made ready before breathing ends; else NULL. */
-struct store_draft *draft_ahead(struct registry *r, const struct kind *k, json_t *obj,
-				const struct object *old, const struct write_options *o);
+/* In a task, what is to be stored is made ready before breathing ends; else *ret is NULL. */
+int draft_ahead(struct registry *r, const struct kind *k, json_t *obj, const struct object *old,
+		const struct write_options *o, struct store_draft **ret,
+		struct err *err) MUST_CHECK;
 
 /* ---- priority.c, limits.c, quota.c ------------------------------------------------------- */
 

@@ -66,7 +66,7 @@ static int make_service(struct registry *r, json_t *fresh, uint32_t offset, stru
 	allocator_address(r, offset, address, sizeof(address));
 	if (old && streq(json_str(object_json(old), "spec.clusterIP", ""), address))
 		return 0;
-	if (old && remove_now(r, old, &o, NULL, err) < 0)
+	if (old && remove_now(r, old, NULL, &o, NULL, err) < 0)
 		return -EIO;
 	json_put_str(obj, "spec.clusterIP", address);
 	return registry_create(r, &kind_service, meta_ns(obj), obj, &o, NULL, err);

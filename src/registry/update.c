@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* PUT (and the result of a PATCH): spec and status apart, concurrency, generation, finalizers. */
 #include "internal.h"
+#include <inttypes.h>
 
 bool has_finalizers(const json_t *obj)
 {
@@ -298,10 +299,8 @@ static int write_update(struct registry *r, const struct object *old, json_t *ob
 	const struct kind *k = old->kind;
 	int rc;
 
-	if (o->dry_run) {
-		*ret = store_detached(r->store, k, obj);
+	if (o->dry_run)
 		return 0;
-	}
 	rc = d ? store_update_draft(r->store, d, class_for(k, o), o->done, o->done_arg, ret, err)
 	       : store_update(r->store, k, obj, 0, class_for(k, o), o->done, o->done_arg, ret, err);
 	if (rc == 0 && k == &kind_service && *ret != old) {
@@ -312,26 +311,18 @@ static int write_update(struct registry *r, const struct object *old, json_t *ob
 }
 
 /* Gone with this write; the writer is answered what he wrote. */
-static int let_go(struct registry *r, const struct object *old, json_t *obj,
-		  const struct write_options *o, const struct object **ret, struct err *err)
+static const struct object *let_go(struct registry *r, const struct object *last, json_t *obj)
 {
-	const struct object *last;
-	int rc = remove_now(r, old, o, &last, err);
-
-	if (rc < 0)
-		return rc;
-	json_put_str(obj, "metadata.resourceVersion",
-		     json_str(object_json(last), "metadata.resourceVersion", ""));
-	*ret = store_detached(r->store, old->kind, obj);
-	return 0;
+	json_put_strf(obj, "metadata.resourceVersion", "%" PRIu64, last->rev);
+	return store_detached(r->store, last->kind, obj);
 }
 
 /* What the object will be: obj. */
 static int compute(struct registry *r, const struct part *part, const struct object *old,
-		   json_t *obj, json_t *given, const struct write_options *o, struct err *err)
+		   const json_t *was, json_t *obj, json_t *given, const struct write_options *o,
+		   struct err *err)
 {
 	const struct kind *k = old->kind;
-	const json_t *was = object_json(old);
 	char version[API_VERSION_MAX];
 	int rc = part->take(obj, old, given, err);
 
@@ -366,10 +357,11 @@ static int compute(struct registry *r, const struct part *part, const struct obj
 		err);
 }
 
-/* obj was computed from old, which must be the present state still. */
+/* obj was computed from old, which must be the present state still. was: old as a value; nothing is
+ * parsed here, in one go. */
 static int commit(struct registry *r, const struct part *part, const struct object *old,
-		  json_t *obj, struct store_draft *d, const struct write_options *o,
-		  const struct object **ret, struct err *err)
+		  const json_t *was, json_t *obj, struct store_draft *d,
+		  const struct write_options *o, const struct object **ret, struct err *err)
 {
 	const struct kind *k = old->kind;
 	int rc = 0;
@@ -377,13 +369,13 @@ static int commit(struct registry *r, const struct part *part, const struct obje
 	if (store_get(r->store, k, old->ns, old->name) != old)
 		return fail_modified(err, k, old->name);
 	if (!part->subresource)
-		rc = admit_checked(r, k, obj, object_json(old), err);
+		rc = admit_checked(r, k, obj, was, err);
 	if (rc == 0 && k == &kind_service)
 		rc = service_allocate(r, obj, err);
 	if (rc < 0)
 		return rc;
-	if (is_let_go(obj, object_json(old), k))
-		return let_go(r, old, obj, o, ret, err);
+	if (is_let_go(obj, was, k))
+		return remove_now(r, old, d, o, ret, err);
 	return write_update(r, old, obj, d, o, ret, err);
 }
 
@@ -391,17 +383,27 @@ static int update_existing(struct registry *r, const struct part *part, const st
 			   json_t *given, const struct write_options *o, const struct object **ret,
 			   struct err *err)
 {
+	const json_t *was = object_json(old);
 	json_auto_t *obj = part->subresource ? object_dup(old) : json_incref(given);
 	struct store_draft *d;
-	int rc = compute(r, part, old, obj, given, o, err);
+	bool going;
+	int rc = compute(r, part, old, was, obj, given, o, err);
 
 	if (rc < 0)
 		return rc;
-	d = draft_ahead(r, old->kind, obj, old, o);
+	going = is_let_go(obj, was, old->kind);
+	if (going)
+		d = removal_ahead(r, old, o);
+	else if ((rc = draft_ahead(r, old->kind, obj, old, o, &d, err)) < 0)
+		return rc;
 	breath_hold();
-	rc = commit(r, part, old, obj, d, o, ret, err);
+	rc = commit(r, part, old, was, obj, d, o, ret, err);
 	breath_release();
 	store_draft_free(d);
+	if (rc == 0 && going)
+		*ret = let_go(r, *ret, obj);
+	else if (rc == 0 && o->dry_run)
+		*ret = store_detached(r->store, old->kind, obj);
 	return rc;
 }
 

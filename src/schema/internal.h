@@ -72,6 +72,12 @@ char *age_text(char buf[static 24], const char *when, time_t now);
 /* All documents of a YAML text (yaml_parse.c); duplicate keys are described in duplicates (NULL:
  * not). */
 json_t *yaml_load(const char *text, size_t len, struct strv *duplicates, struct err *err);
+/* Would s, written plain, be read back as the same string by everyone? (yaml_format.c) */
+bool yaml_plain_is_string(const char *s, size_t len);
+/* A string of more than YAML_LONG bytes, as the value that b ends in front of; its lines are
+ * indented so many blanks (yaml_long.c). */
+#define YAML_LONG (16U << 10)
+void yaml_put_long(struct strbuf *b, const char *s, size_t len, size_t indent);
 /* Does the text start with "{"? */
 bool yaml_is_json(const char *text, size_t len);
 /* Value of a plain scalar by its looks. NULL: it cannot be said in JSON. */

@@ -8,7 +8,6 @@
 #include "internal.h"
 
 #define MAX_DEPTH 64
-#define MAX_VALUES 200000
 
 enum wire { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 
@@ -274,7 +273,7 @@ static enum wire wire_of(const struct field *f)
 /* One value of f's type; NULL when it is malformed. */
 static json_t *proto_value(struct proto *d, struct cursor *c, const struct field *f)
 {
-	if (++d->values > MAX_VALUES) {
+	if (++d->values > BODY_VALUES_MAX) {
 		d->why = "the object holds too many values";
 		return NULL;
 	}
@@ -335,6 +334,10 @@ static void proto_map_entry(struct proto *d, struct cursor *c, const struct fiel
 		json_object_set(map, json_string_value(key), value);
 	else if (f->type == FIELD_STRING || f->type == FIELD_BYTES)
 		json_object_set_new(map, json_string_value(key), json_string(""));
+	if (json_object_size(map) > JSON_MEMBERS_MAX) {
+		d->why = "a map of the object holds too many values";
+		cursor_fail(c);
+	}
 }
 
 static void proto_list(struct proto *d, struct cursor *c, const struct field *f, enum wire wire,

@@ -7,9 +7,24 @@
 #include <ctype.h>
 #include <yaml.h>
 
+/* Of the word below, before it is written in hexadecimal digits. */
+#define WORD_BYTES 16
+
+/*
+ * libyaml goes over a scalar several times before it writes any of it, in one go. So it is given a
+ * word in place of a long one, and the text is put in where the word stands.
+ */
+struct writer {
+	yaml_emitter_t em;
+	struct strbuf out;
+	char word[2 * WORD_BYTES + 2];
+	const json_t **texts; /* strings, in their order */
+	size_t n_texts;
+};
+
 static int write_cb(void *data, unsigned char *buffer, size_t size)
 {
-	breath_take(); /* every 16 KiB, also of one long string */
+	breath_take();
 	strbuf_add(data, buffer, size);
 	return 1;
 }
@@ -114,7 +129,7 @@ static bool is_base60(const char *s)
 #define WORD_MAX 256
 
 /* Would s, written plain, be read back as the same string by everyone? */
-static bool plain_is_string(const char *s, size_t len)
+bool yaml_plain_is_string(const char *s, size_t len)
 {
 	if (len > WORD_MAX)
 		return strspn(s, "+-.:_0123456789abcdefABCDEFxXoO") < len;
@@ -125,41 +140,45 @@ static bool plain_is_string(const char *s, size_t len)
 
 /* ---- emitting ------------------------------------------------------------------------------- */
 
-/* Of a scalar. */
-#define LONG_TEXT (64U << 10)
-
-static bool emit(yaml_emitter_t *em, yaml_event_t *e)
+static bool emit(struct writer *w, yaml_event_t *e)
 {
-	if (e->type == YAML_SCALAR_EVENT && e->data.scalar.length > LONG_TEXT)
-		breath_draw();
-	return yaml_emitter_emit(em, e);
+	return yaml_emitter_emit(&w->em, e);
 }
 
-static bool emit_value(yaml_emitter_t *em, const json_t *v);
+static bool emit_value(struct writer *w, const json_t *v);
 
-static bool emit_scalar(yaml_emitter_t *em, const char *s, size_t len, bool plain,
+static bool emit_scalar(struct writer *w, const char *s, size_t len, bool plain,
 			yaml_scalar_style_t style)
 {
 	yaml_event_t e;
 
-	if (len > LONG_TEXT) /* libyaml looks at all of it before it writes any */
-		breath_draw();
 	return yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)s, (int)len, plain,
 					    true, style) &&
-	       emit(em, &e);
+	       emit(w, &e);
 }
 
-static bool emit_string(yaml_emitter_t *em, const char *s, size_t len)
+static bool emit_text(struct writer *w, const char *s, size_t len)
 {
-	bool plain = plain_is_string(s, len);
+	bool plain = yaml_plain_is_string(s, len);
 	yaml_scalar_style_t style = memchr(s, '\n', len) ? YAML_LITERAL_SCALAR_STYLE
 				    : plain		 ? YAML_PLAIN_SCALAR_STYLE
 							 : YAML_DOUBLE_QUOTED_SCALAR_STYLE;
 
-	return emit_scalar(em, s, len, plain, style);
+	return emit_scalar(w, s, len, plain, style);
 }
 
-static bool emit_number(yaml_emitter_t *em, const json_t *v)
+static bool emit_string(struct writer *w, const json_t *v)
+{
+	size_t len = json_string_length(v);
+
+	if (len <= YAML_LONG)
+		return emit_text(w, json_string_value(v), len);
+	w->texts = xrealloc(w->texts, w->n_texts + 1, sizeof(*w->texts));
+	w->texts[w->n_texts++] = v;
+	return emit_scalar(w, w->word, strlen(w->word), true, YAML_PLAIN_SCALAR_STYLE);
+}
+
+static bool emit_number(struct writer *w, const json_t *v)
 {
 	char text[40];
 
@@ -173,10 +192,10 @@ static bool emit_number(yaml_emitter_t *em, const json_t *v)
 				break;
 		}
 	}
-	return emit_scalar(em, text, strlen(text), true, YAML_PLAIN_SCALAR_STYLE);
+	return emit_scalar(w, text, strlen(text), true, YAML_PLAIN_SCALAR_STYLE);
 }
 
-static bool emit_array(yaml_emitter_t *em, const json_t *v)
+static bool emit_array(struct writer *w, const json_t *v)
 {
 	yaml_event_t e;
 	json_t *item;
@@ -184,17 +203,17 @@ static bool emit_array(yaml_emitter_t *em, const json_t *v)
 
 	if (!yaml_sequence_start_event_initialize(&e, NULL, NULL, true,
 						  YAML_BLOCK_SEQUENCE_STYLE) ||
-	    !emit(em, &e))
+	    !emit(w, &e))
 		return false;
 	json_array_foreach(v, i, item)
 	{
-		if (!emit_value(em, item))
+		if (!emit_value(w, item))
 			return false;
 	}
-	return yaml_sequence_end_event_initialize(&e) && emit(em, &e);
+	return yaml_sequence_end_event_initialize(&e) && emit(w, &e);
 }
 
-static bool emit_object(yaml_emitter_t *em, const json_t *v)
+static bool emit_object(struct writer *w, const json_t *v)
 {
 	auto_free const char **keys = xcalloc(json_object_size(v) + 1, sizeof(*keys));
 	yaml_event_t e;
@@ -208,58 +227,106 @@ static bool emit_object(yaml_emitter_t *em, const json_t *v)
 	}
 	qsort(keys, n, sizeof(*keys), key_cmp);
 	if (!yaml_mapping_start_event_initialize(&e, NULL, NULL, true, YAML_BLOCK_MAPPING_STYLE) ||
-	    !emit(em, &e))
+	    !emit(w, &e))
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		if (!emit_string(em, keys[i], strlen(keys[i])) ||
-		    !emit_value(em, json_object_get(v, keys[i])))
+		if (!emit_text(w, keys[i], strlen(keys[i])) ||
+		    !emit_value(w, json_object_get(v, keys[i])))
 			return false;
 	}
-	return yaml_mapping_end_event_initialize(&e) && emit(em, &e);
+	return yaml_mapping_end_event_initialize(&e) && emit(w, &e);
 }
 
-static bool emit_value(yaml_emitter_t *em, const json_t *v)
+static bool emit_value(struct writer *w, const json_t *v)
 {
 	switch (json_typeof(v)) {
 	case JSON_OBJECT:
-		return emit_object(em, v);
+		return emit_object(w, v);
 	case JSON_ARRAY:
-		return emit_array(em, v);
+		return emit_array(w, v);
 	case JSON_STRING:
-		return emit_string(em, json_string_value(v), json_string_length(v));
+		return emit_string(w, v);
 	case JSON_INTEGER:
 	case JSON_REAL:
-		return emit_number(em, v);
+		return emit_number(w, v);
 	case JSON_TRUE:
-		return emit_scalar(em, "true", 4, true, YAML_PLAIN_SCALAR_STYLE);
+		return emit_scalar(w, "true", 4, true, YAML_PLAIN_SCALAR_STYLE);
 	case JSON_FALSE:
-		return emit_scalar(em, "false", 5, true, YAML_PLAIN_SCALAR_STYLE);
+		return emit_scalar(w, "false", 5, true, YAML_PLAIN_SCALAR_STYLE);
 	case JSON_NULL:
-		return emit_scalar(em, "null", 4, true, YAML_PLAIN_SCALAR_STYLE);
+		return emit_scalar(w, "null", 4, true, YAML_PLAIN_SCALAR_STYLE);
 	}
 	return false;
 }
 
-static bool emit_document(yaml_emitter_t *em, const json_t *v)
+static bool emit_document(struct writer *w, const json_t *v)
 {
 	yaml_event_t e;
 
-	return yaml_stream_start_event_initialize(&e, YAML_UTF8_ENCODING) && emit(em, &e) &&
-	       yaml_document_start_event_initialize(&e, NULL, NULL, NULL, true) && emit(em, &e) &&
-	       emit_value(em, v) && yaml_document_end_event_initialize(&e, true) && emit(em, &e) &&
-	       yaml_stream_end_event_initialize(&e) && emit(em, &e);
+	return yaml_stream_start_event_initialize(&e, YAML_UTF8_ENCODING) && emit(w, &e) &&
+	       yaml_document_start_event_initialize(&e, NULL, NULL, NULL, true) && emit(w, &e) &&
+	       emit_value(w, v) && yaml_document_end_event_initialize(&e, true) && emit(w, &e) &&
+	       yaml_stream_end_event_initialize(&e) && emit(w, &e);
+}
+
+/* What stands before the value in its line, blanks and dashes of lists, decides how far its lines
+ * are indented. */
+static size_t indent_at(const struct strbuf *b)
+{
+	size_t from = b->len, n = 0;
+
+	while (from && b->s[from - 1] != '\n')
+		from--;
+	while (from + n < b->len && strchr(" -", b->s[from + n]))
+		n++;
+	return n + 2;
+}
+
+/* The output, with the texts where the words stand. */
+static char *fill_in(struct writer *w)
+{
+	struct strbuf b = {0};
+	const char *at = w->out.s, *end = at + w->out.len;
+
+	for (size_t i = 0; i < w->n_texts; i++) {
+		const char *word = memmem(at, (size_t)(end - at), w->word, strlen(w->word));
+
+		if (!word)
+			break;
+		strbuf_add(&b, at, (size_t)(word - at));
+		yaml_put_long(&b, json_string_value(w->texts[i]), json_string_length(w->texts[i]),
+			      indent_at(&b));
+		at = word + strlen(w->word);
+	}
+	strbuf_add(&b, at, (size_t)(end - at));
+	return strbuf_steal(&b);
+}
+
+/* A word that nobody could have put into the object. */
+static void make_word(struct writer *w)
+{
+	unsigned char bytes[WORD_BYTES];
+
+	random_bytes(bytes, sizeof(bytes));
+	w->word[0] = 'x';
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		snprintf(w->word + 1 + 2 * i, 3, "%02x", bytes[i]);
 }
 
 char *yaml_format(const json_t *v)
 {
-	auto_strbuf out = {0};
-	yaml_emitter_t em;
+	struct writer w = {0};
+	char *text;
 
-	if (!yaml_emitter_initialize(&em))
+	if (!yaml_emitter_initialize(&w.em))
 		abort();
-	yaml_emitter_set_output(&em, write_cb, &out);
-	yaml_emitter_set_unicode(&em, true);
-	emit_document(&em, v);
-	yaml_emitter_delete(&em);
-	return strbuf_steal(&out);
+	make_word(&w);
+	yaml_emitter_set_output(&w.em, write_cb, &w.out);
+	yaml_emitter_set_unicode(&w.em, true);
+	emit_document(&w, v);
+	yaml_emitter_delete(&w.em);
+	text = w.n_texts ? fill_in(&w) : strbuf_steal(&w.out);
+	strbuf_done(&w.out);
+	free(w.texts);
+	return text;
 }

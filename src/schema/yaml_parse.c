@@ -16,7 +16,9 @@
 
 struct loader {
 	yaml_parser_t parser;
-	struct map anchors; /* name -> json_t, owned */
+	const char *text, *end; /* not yet read */
+	size_t values;		/* of the document */
+	struct map anchors;	/* name -> json_t, owned */
 	struct strv *duplicates;
 	size_t alias_cost;
 	struct err *err;
@@ -415,6 +417,8 @@ static int load_member(struct loader *l, yaml_event_t *e, json_t *out, json_t *m
 		strv_addf(l->duplicates, "line %zu: key \"%s\" already set in map", line, key);
 	if (json_object_set_new(out, key, v))
 		return fail(l, line, "invalid map key");
+	if (json_object_size(out) > JSON_MEMBERS_MAX)
+		return fail(l, line, "the map holds too many values");
 	return 0;
 }
 
@@ -449,6 +453,10 @@ static json_t *load_node(struct loader *l, yaml_event_t *e, unsigned depth)
 
 	if (depth > DEPTH_MAX) {
 		fail(l, line, "exceeded max depth");
+		return NULL;
+	}
+	if (++l->values > BODY_VALUES_MAX) {
+		fail(l, line, "the document holds too many values");
 		return NULL;
 	}
 	if (e->type == YAML_ALIAS_EVENT) {
@@ -486,6 +494,7 @@ static json_t *load_document(struct loader *l)
 
 	if (next_event(l, &node) < 0)
 		return NULL;
+	l->values = 0;
 	v = load_node(l, &node, 0);
 	drop_anchors(l);
 	if (!v || next_event(l, &end) < 0)
@@ -542,15 +551,28 @@ static json_t *load_json_stream(const char *text, size_t len)
 	}
 }
 
+/* libyaml asks for its input piece by piece, also within one long scalar. */
+static int read_piece(void *data, unsigned char *buffer, size_t size, size_t *ret)
+{
+	struct loader *l = data;
+	size_t left = (size_t)(l->end - l->text);
+
+	breath_take();
+	*ret = left < size ? left : size;
+	memcpy(buffer, l->text, *ret);
+	l->text += *ret;
+	return 1;
+}
+
 json_t *yaml_load(const char *text, size_t len, struct strv *duplicates, struct err *err)
 {
-	struct loader l = {.duplicates = duplicates, .err = err};
+	struct loader l = {.text = text, .end = text + len, .duplicates = duplicates, .err = err};
 	json_auto_t *docs = json_array();
 	int r;
 
 	if (!yaml_parser_initialize(&l.parser))
 		abort();
-	yaml_parser_set_input_string(&l.parser, (const unsigned char *)text, len);
+	yaml_parser_set_input(&l.parser, read_piece, &l);
 	r = load_stream(&l, docs);
 	yaml_parser_delete(&l.parser);
 	drop_anchors(&l);

@@ -60,14 +60,15 @@ struct stored *stored_from_json(struct store *s, const struct kind *k, json_t *o
 				int64_t id, unsigned flags);
 /* What is ready of an object before it has its revision. */
 struct store_draft {
+	struct store *store;
 	const struct kind *kind;
-	json_t *obj;
-	const struct object *old;    /* one reference, or NULL */
-	bool same;		     /* as old, but for the revision */
-	char *text;		     /* compact; NULL: not yet made */
-	size_t len, rev_at, rev_len; /* where the revision stands in it */
+	json_t *obj;		  /* NULL: old is to be deleted */
+	const struct object *old; /* one reference, or NULL */
+	bool same;		  /* as old, but for the revision */
+	struct stored *made;	  /* nobody knows it yet; NULL: none needed, or used */
+	size_t rev_at, rev_len;	  /* where the revision stands in its text */
 };
-/* New from a draft: its text with the revision put in, its value as the parsed form. */
+/* What a draft has made, with its revision put in, and its value as the parsed form. */
 struct stored *stored_from_draft(struct store *s, struct store_draft *d, uint64_t rev, int64_t id,
 				 unsigned flags);
 /* New from another version: the same text but for resourceVersion, and status if given. */

@@ -35,7 +35,7 @@ struct stored *stored_new(struct store *s, const struct object_parts *p, int64_t
 	char *text;
 	struct stored *o = stored_alloc(s, p, id, flags, &text);
 
-	memcpy(text, p->text, p->len);
+	breathe_copy(text, p->text, p->len);
 	return o;
 }
 
@@ -55,37 +55,52 @@ struct stored *stored_from_json(struct store *s, const struct kind *k, json_t *o
 	return stored_new(s, &p, id, flags);
 }
 
-/* The same text with another revision: no need to parse what may be megabytes. NULL when it cannot
- * be found (never in a text of ours). */
-static char *text_with_rev(const struct object *from, uint64_t rev, size_t *ret_len)
-{
-	struct strbuf b = {0};
-	const char *at;
-	size_t n;
+/* Where the revision stands in a text, in its quotes. */
+struct place {
+	size_t at, len;
+};
 
-	if (!json_text_find(from->text, from->len, "metadata.resourceVersion", &at, &n))
-		return NULL;
-	strbuf_add(&b, from->text, (size_t)(at - from->text));
-	strbuf_addf(&b, "\"%" PRIu64 "\"", rev);
-	at += n;
-	strbuf_add(&b, at, (size_t)(from->text + from->len - at));
-	*ret_len = b.len;
-	return strbuf_steal(&b);
+/* p's object with the revision p->rev where another stands in p's text. */
+static struct stored *stored_with_rev(struct store *s, struct object_parts p, struct place *place,
+				      int64_t id, unsigned flags)
+{
+	char number[32], *text;
+	size_t n = (size_t)snprintf(number, sizeof(number), "\"%" PRIu64 "\"", p.rev);
+	size_t rest = place->at + place->len, tail = p.len - rest;
+	const char *from = p.text;
+	struct stored *o;
+
+	p.len = place->at + n + tail;
+	o = stored_alloc(s, &p, id, flags, &text);
+	breathe_copy(text, from, place->at);
+	memcpy(text + place->at, number, n);
+	breathe_copy(text + place->at + n, from + rest, tail);
+	place->len = n;
+	return o;
+}
+
+/* What an object is made of, and where its revision stands: no need to parse what may be megabytes.
+ * False when that cannot be found (never in a text of ours). */
+static bool take_apart(const struct object *o, struct object_parts *p, struct place *place)
+{
+	const char *at;
+
+	*p = (struct object_parts){o->kind, o->ns, o->name, o->uid, o->text, o->len, o->rev};
+	if (!json_text_find(o->text, o->len, "metadata.resourceVersion", &at, &place->len))
+		return false;
+	place->at = (size_t)(at - o->text);
+	return true;
 }
 
 struct stored *stored_copy(struct store *s, const struct object *from, uint64_t rev,
 			   const json_t *status)
 {
-	struct object_parts p = {.kind = from->kind,
-				 .ns = from->ns,
-				 .name = from->name,
-				 .uid = from->uid,
-				 .rev = rev};
-	auto_free char *text = status ? NULL : text_with_rev(from, rev, &p.len);
+	struct object_parts p;
+	struct place place;
 
-	if (text) {
-		p.text = text;
-		return stored_new(s, &p, stored_of(from)->id, stored_of(from)->flags);
+	if (!status && take_apart(from, &p, &place)) {
+		p.rev = rev;
+		return stored_with_rev(s, p, &place, stored_of(from)->id, stored_of(from)->flags);
 	}
 	/* Shallow copies are enough: only members of the root and of metadata are set. */
 	json_auto_t *obj = json_copy((json_t *)(uintptr_t)object_json(from));
@@ -208,19 +223,78 @@ void json_cache_clear(struct store *s)
 
 /* ---- drafts ------------------------------------------------------------------------------ */
 
-struct store_draft *store_draft_new(struct store *s UNUSED, const struct kind *k, json_t *obj,
-				    const struct object *old)
+/* With the place of a revision as long as the next one: it is put in when that is known. */
+static void make_ahead(struct store_draft *d, struct object_parts *p, struct place *place)
+{
+	p->rev = d->store->rev + 1;
+	d->made = stored_with_rev(d->store, *p, place, 0, 0);
+	d->rev_at = place->at;
+	d->rev_len = place->len;
+}
+
+static struct store_draft *draft_new(struct store *s, const struct kind *k,
+				     const struct object *old)
 {
 	struct store_draft *d = xnew(struct store_draft);
 
+	d->store = s;
 	d->kind = kind_ref(k);
-	d->obj = json_incref(obj);
 	d->old = object_ref(old);
+	return d;
+}
+
+/* A patch can make an object larger than any body. */
+static int check_size(size_t len, const struct json_shape *shape, struct err *err)
+{
+	if (len > STORE_TEXT_MAX)
+		return err_set(err, ERR_REQUEST_TOO_LARGE, "the object is larger than %u bytes",
+			       STORE_TEXT_MAX);
+	if (shape->values > STORE_VALUES_MAX)
+		return err_set(err, ERR_REQUEST_TOO_LARGE, "the object holds more than %u values",
+			       STORE_VALUES_MAX);
+	if (shape->members > JSON_MEMBERS_MAX + 1) /* field sets have one more */
+		return err_set(err, ERR_REQUEST_TOO_LARGE,
+			       "a map of the object holds more than %d values", JSON_MEMBERS_MAX);
+	return 0;
+}
+
+struct store_draft *store_draft_new(struct store *s, const struct kind *k, json_t *obj,
+				    const struct object *old, struct err *err)
+{
+	struct store_draft *d = draft_new(s, k, old);
+	auto_free char *text = NULL;
+	struct object_parts p = {.kind = k};
+	struct json_shape shape = {0};
+	struct place place;
+
+	d->obj = json_incref(obj);
 	json_put_strf(obj, "metadata.resourceVersion", "%" PRIu64, old ? old->rev : 0);
 	d->same = old && json_same(obj, object_json(old));
-	if (!d->same)
-		d->text = json_text_mark(obj, &d->len, json_at(obj, "metadata.resourceVersion"),
-					 &d->rev_at, &d->rev_len);
+	if (d->same)
+		return d;
+	shape.string = json_at(obj, "metadata.resourceVersion");
+	text = json_text_shape(obj, &p.len, &shape);
+	if (check_size(p.len, &shape, err) < 0) {
+		store_draft_free(d);
+		return NULL;
+	}
+	place = (struct place){shape.at, shape.len};
+	p.ns = k->namespaced ? meta_ns(obj) : "";
+	p.name = meta_name(obj);
+	p.uid = meta_uid(obj);
+	p.text = text;
+	make_ahead(d, &p, &place);
+	return d;
+}
+
+struct store_draft *store_draft_deletion(struct store *s, const struct object *old)
+{
+	struct store_draft *d = draft_new(s, old->kind, old);
+	struct object_parts p;
+	struct place place;
+
+	if (take_apart(old, &p, &place))
+		make_ahead(d, &p, &place);
 	return d;
 }
 
@@ -228,32 +302,44 @@ void store_draft_free(struct store_draft *d)
 {
 	if (!d)
 		return;
+	if (d->made)
+		object_unref(&d->made->pub);
 	kind_unref(d->kind);
 	json_decref(d->obj);
 	object_unref(d->old);
-	free(d->text);
 	free(d);
+}
+
+/* The digits are in the text that is not yet anybody else's. */
+static bool put_rev(struct store_draft *d, uint64_t rev)
+{
+	char number[32];
+	size_t n = (size_t)snprintf(number, sizeof(number), "\"%" PRIu64 "\"", rev);
+
+	if (n != d->rev_len)
+		return false;
+	memcpy((char *)(uintptr_t)d->made->pub.text + d->rev_at, number, n);
+	d->made->pub.rev = rev;
+	return true;
 }
 
 struct stored *stored_from_draft(struct store *s, struct store_draft *d, uint64_t rev, int64_t id,
 				 unsigned flags)
 {
-	char number[32], *text;
-	size_t n = (size_t)snprintf(number, sizeof(number), "\"%" PRIu64 "\"", rev);
-	size_t rest = d->rev_at + d->rev_len;
-	struct object_parts p = {.kind = d->kind,
-				 .ns = d->kind->namespaced ? meta_ns(d->obj) : "",
-				 .name = meta_name(d->obj),
-				 .uid = meta_uid(d->obj),
-				 .rev = rev,
-				 .len = d->len - d->rev_len + n};
-	struct stored *o = stored_alloc(s, &p, id, flags, &text);
+	struct stored *o;
 
-	memcpy(text, d->text, d->rev_at);
-	memcpy(text + d->rev_at, number, n);
-	memcpy(text + d->rev_at + n, d->text + rest, d->len - rest);
-	json_put_strf(d->obj, "metadata.resourceVersion", "%" PRIu64, rev);
-	keep_json(o, json_incref(d->obj));
+	if (!put_rev(d, rev)) { /* it has become a digit longer meanwhile */
+		o = d->made;
+		d->made = stored_copy(s, &o->pub, rev, NULL);
+		object_unref(&o->pub);
+	}
+	o = steal_ptr(d->made);
+	o->id = id;
+	o->flags = flags;
+	if (d->obj) {
+		json_put_strf(d->obj, "metadata.resourceVersion", "%" PRIu64, rev);
+		keep_json(o, json_incref(d->obj));
+	}
 	store_touch(s);
 	return o;
 }

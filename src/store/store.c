@@ -25,13 +25,22 @@ static int fail(struct err *err, enum err_reason reason, const struct kind *k, c
 	return err_set(err, reason, "%s \"%s\" %s", resource, name, what);
 }
 
-static int check_rev(const struct object *old, uint64_t expect_rev, struct err *err)
+static int fail_modified(const struct object *old, struct err *err)
 {
-	if (!expect_rev || old->rev == expect_rev)
-		return 0;
 	return fail(err, ERR_CONFLICT, old->kind, old->name,
 		    "the object has been modified; please apply your changes to the latest version "
 		    "and try again");
+}
+
+static int check_rev(const struct object *old, uint64_t expect_rev, struct err *err)
+{
+	return !expect_rev || old->rev == expect_rev ? 0 : fail_modified(old, err);
+}
+
+/* Is it what is stored now? */
+static bool is_present(const struct store *s, const struct object *o)
+{
+	return store_get(s, o->kind, o->ns, o->name) == o;
 }
 
 /* ---- idle memory ------------------------------------------------------------------------ */
@@ -232,10 +241,8 @@ static int update_drafted(struct store *s, struct store_draft *d, enum store_cla
 
 	if (r < 0)
 		return r;
-	if (store_get(s, d->kind, old->ns, old->name) != old)
-		return fail(err, ERR_CONFLICT, d->kind, old->name,
-			    "the object has been modified; please apply your changes to the latest "
-			    "version and try again");
+	if (!is_present(s, old))
+		return fail_modified(old, err);
 	return update(s, old, d->obj, d, c, done, arg, ret, err);
 }
 
@@ -249,19 +256,13 @@ int store_update_draft(struct store *s, struct store_draft *d, enum store_class 
 	return r;
 }
 
-static int delete_now(struct store *s, const struct kind *k, const char *ns, const char *name,
-		      uint64_t expect_rev, enum store_class c, store_done_fn *done, void *arg,
-		      const struct object **ret, struct err *err)
+static int delete (struct store *s, const struct object *old, struct store_draft *d,
+		   enum store_class c, store_done_fn *done, void *arg, const struct object **ret,
+		   struct err *err)
 {
-	const struct object *old = store_get(s, k, ns, name);
 	struct stored *o;
 	int r;
 
-	if (!old)
-		return fail(err, ERR_NOT_FOUND, k, name, "not found");
-	r = check_rev(old, expect_rev, err);
-	if (r < 0)
-		return r;
 	/* A row in the durable file has to go from there, or the object would come back. */
 	if (stored_of(old)->flags & (STORED_DURABLE | STORED_LAZY))
 		c = STORE_DURABLE;
@@ -270,7 +271,10 @@ static int delete_now(struct store *s, const struct kind *k, const char *ns, con
 	r = trouble_check(s, c, err);
 	if (r < 0)
 		return r;
-	o = stored_copy(s, old, ++s->rev, NULL);
+	s->rev++;
+	o = d && d->made
+		    ? stored_from_draft(s, d, s->rev, stored_of(old)->id, stored_of(old)->flags)
+		    : stored_copy(s, old, s->rev, NULL);
 	op_add(s, old, NULL, c, done, arg);
 	store_apply(s, STORE_DELETED, old, o);
 	if (ret)
@@ -278,12 +282,45 @@ static int delete_now(struct store *s, const struct kind *k, const char *ns, con
 	return 0;
 }
 
+static int delete_any(struct store *s, const struct kind *k, const char *ns, const char *name,
+		      uint64_t expect_rev, enum store_class c, store_done_fn *done, void *arg,
+		      const struct object **ret, struct err *err)
+{
+	const struct object *old = store_get(s, k, ns, name);
+	int r;
+
+	if (!old)
+		return fail(err, ERR_NOT_FOUND, k, name, "not found");
+	r = check_rev(old, expect_rev, err);
+	return r < 0 ? r : delete (s, old, NULL, c, done, arg, ret, err);
+}
+
 int store_delete(struct store *s, const struct kind *k, const char *ns, const char *name,
 		 uint64_t expect_rev, enum store_class c, store_done_fn *done, void *arg,
 		 const struct object **ret, struct err *err)
 {
 	breath_hold();
-	int r = delete_now(s, k, ns, name, expect_rev, c, done, arg, ret, err);
+	int r = delete_any(s, k, ns, name, expect_rev, c, done, arg, ret, err);
+
+	breath_release();
+	return r;
+}
+
+static int delete_drafted(struct store *s, struct store_draft *d, enum store_class c,
+			  store_done_fn *done, void *arg, const struct object **ret,
+			  struct err *err)
+{
+	const struct object *old = d->old;
+
+	return is_present(s, old) ? delete (s, old, d, c, done, arg, ret, err)
+				  : fail_modified(old, err);
+}
+
+int store_delete_draft(struct store *s, struct store_draft *d, enum store_class c,
+		       store_done_fn *done, void *arg, const struct object **ret, struct err *err)
+{
+	breath_hold();
+	int r = delete_drafted(s, d, c, done, arg, ret, err);
 
 	breath_release();
 	return r;

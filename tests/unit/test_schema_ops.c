@@ -963,6 +963,76 @@ static void test_yaml_format(void **state)
 	}
 }
 
+/* More than what libyaml writes (YAML_LONG). */
+#define LONG_TEXT (20U << 10)
+
+/* n bytes: pieces of `with`, one behind the other, and `end`. */
+static json_t *long_string(size_t n, const char *with, const char *end)
+{
+	auto_strbuf b = {0};
+
+	while (b.len < n)
+		strbuf_adds(&b, with);
+	strbuf_adds(&b, end);
+	return json_string(b.s);
+}
+
+/* What libyaml would go over in one go is written by ourselves, and read back as the same. */
+static void test_yaml_long(void **state)
+{
+	static const struct {
+		const char *with, *end, *begins;
+	} cases[] = {
+		{"first\n  second\n\n", "", "|+\n"},
+		{"first\n\tsecond: 'x' #\n", "last", "|-\n"},
+		{"first\nsecond \n", "last\n", "|\n"},
+		{"QUJD+/-_", "==", "QUJD"},
+		{"0123456789", "", "\"0123"},
+		{"0123456789", "g", "0123"},
+		{"a: {b}, \"c\" \\ ", "", "\"a: {b}, \\\"c\\\""},
+		{" first\nsecond\n", "", "\" first\\u000A"},
+		{"\xc3\xa4\xe2\x82\xac\xf0\x9f\x9a\xa2 ", "", "\"\xc3\xa4"},
+		{"x\r\x01\x7f\xc2\x85\xe2\x80\xa8\xef\xbb\xbf\xef\xbf\xbf", "",
+		 "\"x\\u000D\\u0001\\u007F\\u0085\\u2028\\uFEFF\\uFFFF"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		json_t *text = long_string(LONG_TEXT, cases[i].with, cases[i].end);
+		json_auto_t *v = json_pack("{s:O, s:{s:[O, [O], {s:O, s:i}]}, s:s}", "a", text, "b",
+					   "c", text, text, "d", text, "e", 1, "f", "short");
+		auto_free char *yaml = yaml_format(v);
+		json_auto_t *back = Y(yaml, NULL);
+
+		assert_int_equal(strncmp(yaml, "a: ", 3), 0);
+		assert_int_equal(strncmp(yaml + 3, cases[i].begins, strlen(cases[i].begins)), 0);
+		assert_true(json_equal(json_array_get(back, 0), v));
+		json_decref(text);
+	}
+	json_auto_t *alone = long_string(LONG_TEXT, "one line\n", "");
+	auto_free char *yaml = yaml_format(alone);
+	json_auto_t *back = Y(yaml, NULL);
+
+	assert_true(json_equal(json_array_get(back, 0), alone));
+}
+
+/* Nobody can make a map or a document that takes long where nothing can be put aside. */
+static void test_yaml_bounds(void **state)
+{
+	auto_strbuf map = {0}, list = {0};
+	auto_err err = {0}, err2 = {0};
+
+	(void)state;
+	for (size_t i = 0; i <= JSON_MEMBERS_MAX; i++)
+		strbuf_addf(&map, "k%zu: 1\n", i);
+	assert_null(Y(map.s, &err));
+	assert_non_null(strstr(err.message, "the map holds too many values"));
+	for (size_t i = 0; i < 200000; i++)
+		strbuf_adds(&list, "- 1\n");
+	assert_null(Y(list.s, &err2));
+	assert_non_null(strstr(err2.message, "the document holds too many values"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -986,6 +1056,8 @@ int main(void)
 		cmocka_unit_test(test_yaml_errors),
 		cmocka_unit_test(test_yaml_bombs),
 		cmocka_unit_test(test_yaml_format),
+		cmocka_unit_test(test_yaml_long),
+		cmocka_unit_test(test_yaml_bounds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,14 +66,69 @@ static void test_update_conflict_noop(void **state)
 	assert_string_equal(value_of(f, "default", "a"), "2");
 }
 
+/* The same for a removal, also when the revision has become a digit longer meanwhile. */
+static void test_draft_of_removal(void **state)
+{
+	struct fixture *f = *state;
+	const struct object *old, *gone, *again;
+	struct store_draft *d;
+	auto_err err = {0};
+
+	put_new(f, "default", "b", "0", STORE_LAZY, NULL, NULL);
+	for (int i = 0; i < 2; i++) {
+		old = put_new(f, "default", "a", "1", STORE_DURABLE, NULL, NULL);
+		d = store_draft_deletion(f->store, old);
+		for (uint64_t rev = store_rev(f->store); i && store_rev(f->store) < 10 * rev;) {
+			char value[24];
+
+			snprintf(value, sizeof(value), "%llu",
+				 (unsigned long long)store_rev(f->store));
+			put_value(f, "default", "b", value, STORE_LAZY, NULL, NULL);
+		}
+		assert_int_equal(
+			store_delete_draft(f->store, d, STORE_DURABLE, NULL, NULL, &gone, &err), 0);
+		assert_null(store_get(f->store, &kind_configmap, "default", "a"));
+		assert_int_equal(gone->rev, store_rev(f->store));
+		json_auto_t *v = json_parse(gone->text, gone->len, NULL);
+		assert_int_equal(strtoull(json_str(v, "metadata.resourceVersion", ""), NULL, 10),
+				 gone->rev);
+		json_put_strf(v, "metadata.resourceVersion", "%llu", (unsigned long long)old->rev);
+		assert_true(json_same(v, object_json(old)));
+		assert_true(store_delete_draft(f->store, d, STORE_DURABLE, NULL, NULL, &again,
+					       &err) < 0);
+		assert_int_equal(err.reason, ERR_CONFLICT);
+		store_draft_free(d);
+	}
+}
+
+/* Patches cannot make an object as large as they like. */
+static void test_draft_bounded(void **state)
+{
+	struct fixture *f = *state;
+	json_auto_t *obj = config_map("default", "a", "1"), *list = json_array();
+	auto_free char *text = xcalloc(STORE_TEXT_MAX + 1, 1);
+	auto_err err = {0};
+
+	memset(text, 'x', STORE_TEXT_MAX);
+	json_put_str(obj, "data.v", text);
+	assert_null(store_draft_new(f->store, &kind_configmap, obj, NULL, &err));
+	assert_string_equal(err.message, "the object is larger than 6291456 bytes");
+	assert_int_equal(err.reason, ERR_REQUEST_TOO_LARGE);
+	for (unsigned i = 0; i < STORE_VALUES_MAX; i++)
+		json_array_append_new(list, json_true());
+	json_object_set(obj, "data", list);
+	assert_null(store_draft_new(f->store, &kind_configmap, obj, NULL, &err));
+	assert_string_equal(err.message, "the object holds more than 400000 values");
+}
+
 /* A write in two steps: the second finds out whether the world has gone on. */
 static void test_draft(void **state)
 {
 	struct fixture *f = *state;
 	json_auto_t *obj = config_map("default", "a", "1"), *changed = NULL;
-	struct store_draft *d = store_draft_new(f->store, &kind_configmap, obj, NULL);
-	const struct object *made, *next, *same;
 	auto_err err = {0};
+	struct store_draft *d = store_draft_new(f->store, &kind_configmap, obj, NULL, &err);
+	const struct object *made, *next, *same;
 
 	assert_int_equal(store_create_draft(f->store, d, STORE_DURABLE, NULL, NULL, &made, &err),
 			 0);
@@ -85,7 +140,7 @@ static void test_draft(void **state)
 	assert_string_equal(made->text, text);
 	changed = object_dup(made);
 	json_put_str(changed, "data.v", "2");
-	d = store_draft_new(f->store, &kind_configmap, changed, made);
+	d = store_draft_new(f->store, &kind_configmap, changed, made, &err);
 	assert_int_equal(store_update_draft(f->store, d, STORE_DURABLE, NULL, NULL, &next, &err),
 			 0);
 	assert_true(store_update_draft(f->store, d, STORE_DURABLE, NULL, NULL, &same, &err) < 0);
@@ -97,7 +152,7 @@ static void test_draft(void **state)
 	assert_true(json_same(parsed, object_json(next)));
 	assert_int_equal(strtoull(json_str(parsed, "metadata.resourceVersion", ""), NULL, 10),
 			 store_rev(f->store));
-	d = store_draft_new(f->store, &kind_configmap, parsed, next); /* nothing changes */
+	d = store_draft_new(f->store, &kind_configmap, parsed, next, &err); /* nothing changes */
 	assert_int_equal(store_update_draft(f->store, d, STORE_DURABLE, NULL, NULL, &same, &err),
 			 0);
 	assert_ptr_equal(same, next);
@@ -536,6 +591,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_create_get, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_update_conflict_noop, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_draft_of_removal, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_draft_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_draft, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_iterate_while_writing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_past, setup, teardown),
