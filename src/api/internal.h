@@ -357,15 +357,8 @@ void snapshot_done(struct snapshot *s);
 /* Answers with these objects (taken over) as a list of the call's kind; more: the limit cut it. */
 void list_reply(struct call *c, struct list_options *o /* taken over */, struct snapshot *s,
 		bool more);
-/* Work behind a handler is cut into slices of this length, so that nobody waits long for it. */
-#define SLICE_US 1000
 /* Texts from this length on are gone through by tasks: shorter ones take less than a slice. */
 #define LARGE_TEXT (8u * 1024)
-/* True once a slice that began at `start` is over. */
-static inline bool slice_over(mono_t start)
-{
-	return mono_sub(mono_now(), start) >= SLICE_US;
-}
 
 /* usage.c: kinds that are not stored. Calls the route's handler once there is something to tell. */
 void computed_handle(struct call *c);

@@ -119,7 +119,7 @@ static bool select_some(struct listing *l, mono_t start)
 		if (!all && put_aside(l, l->found.objects[l->looked]))
 			return false;
 		select_one(l);
-		if (!all && slice_over(start))
+		if (!all && loop_slice_over(start))
 			break;
 	}
 	if (l->looked < l->found.n && l->kept <= limit)
@@ -330,7 +330,7 @@ static void listing_go(void *arg)
 			stall_wait(&l->stall, l->call);
 			return; /* on_drain brings us back */
 		}
-		if (slice_over(start)) {
+		if (loop_slice_over(start)) {
 			work_queue_next(l->call->api->loop, &l->work);
 			return;
 		}

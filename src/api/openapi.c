@@ -94,7 +94,7 @@ static void making_go(void *arg)
 			stall_wait(&m->stall, c);
 			return; /* on_drain brings us back */
 		}
-		if (slice_over(start)) {
+		if (loop_slice_over(start)) {
 			work_queue_next(m->loop, &m->work);
 			return;
 		}

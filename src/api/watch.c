@@ -331,7 +331,7 @@ static bool send_initial(struct watch *w)
 
 		if (call_backlog(w->call) > BACKLOG_HIGH)
 			return false; /* on_drain brings us back */
-		if (slice_over(start)) {
+		if (loop_slice_over(start)) {
 			work_queue_next(w->call->api->loop, &w->work);
 			return false;
 		}

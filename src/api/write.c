@@ -275,7 +275,7 @@ static void collection_go(void *arg)
 	while (d->next < d->found.n && d->deleted.n < limit && !d->err.message) {
 		const struct object *victim;
 
-		if (slice_over(start)) {
+		if (loop_slice_over(start)) {
 			work_queue_next(d->call->api->loop, &d->work);
 			return;
 		}

@@ -5,8 +5,6 @@
  */
 #include "internal.h"
 
-/* Work on many dependents is cut into slices of this length. */
-#define SLICE_US 1000
 /* While dependents go one after another their waiting owner is looked at no more often. */
 #define OWNER_PAUSE_US (50 * USEC_PER_MSEC)
 
@@ -199,7 +197,7 @@ static const struct object **dependents(struct controller *c, const char *uid, s
 /* True when the slice is over: the key is looked at again in a later turn. */
 static bool put_off(struct controller *c, const struct object *o, mono_t start)
 {
-	if (mono_sub(mono_now(), start) < SLICE_US)
+	if (!loop_slice_over(start))
 		return false;
 	auto_free char *key = key_of(o);
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 /* So long may deferred work keep proxied connections and DNS answers waiting. */
-#define DEFERRED_BUDGET_US (3 * USEC_PER_MSEC)
+#define DEFERRED_BUDGET_US (1 * USEC_PER_MSEC)
 
 static void on_signal(void *arg, int signo)
 {
