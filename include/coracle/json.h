@@ -57,7 +57,7 @@ json_t *json_parse(const char *text, size_t len, struct err *err);
  * JSON_MEMBERS_MAX members of one object, which jansson goes over in one go now and then; adds
  * `duplicate field "<path>"` to dups (NULL: not told), JSON_DUPLICATES_MAX at most. */
 #define JSON_DUPLICATES_MAX 100
-#define JSON_MEMBERS_MAX 65000
+#define JSON_MEMBERS_MAX 32000
 json_t *json_scan(const char *text, size_t len, size_t max_values, struct strv *dups,
 		  struct err *err);
 /* Length of the start of s that a JSON string holds as it is: no quote, backslash or control

@@ -28,7 +28,7 @@ struct loop {
 	unsigned n_tasks, n_tasks_waiting;
 	size_t tasks_cost; /* of those that have begun */
 	uint64_t task_number, task_turn;
-	struct work task_work;
+	struct work task_work, bury_work;
 	struct list retired;
 	struct turn_times times, times_lately;
 	uint64_t cpu_us;     /* of the thread when the turn before ended */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listening sockets: accept in bounded batches, pause when descriptors run out. */
+/* Listening sockets: accept for a slice, pause when descriptors run out. */
 #include "internal.h"
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -7,7 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { LISTENER_BATCH = 32, LISTENER_BACKLOG = 511 };
+enum { LISTENER_BACKLOG = 511 };
 
 struct listener {
 	struct list node;
@@ -35,8 +35,9 @@ static void on_again(void *arg)
 static void on_accept(void *arg, int fd, unsigned what UNUSED)
 {
 	struct listener *l = arg;
+	mono_t start = mono_now();
 
-	for (int i = 0; i < LISTENER_BATCH && !l->dead && !l->paused; i++) {
+	while (!l->dead && !l->paused) {
 		struct addr peer = {.len = sizeof(peer.ss)};
 		int c = accept4(fd, (struct sockaddr *)&peer.ss, &peer.len,
 				SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -44,6 +45,8 @@ static void on_accept(void *arg, int fd, unsigned what UNUSED)
 		if (c >= 0) {
 			l->accepted++;
 			l->fn(l->arg, c, &peer);
+			if (loop_slice_over(start))
+				return; /* the descriptor stays readable */
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
 			   errno == ENOBUFS) {
 			log_warn("listener: accept: %s; pausing", strerror(errno));

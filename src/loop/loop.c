@@ -48,10 +48,13 @@ void loop_free(struct loop *loop)
 	/* Callbacks of libevent that were put off hold references to what they are about. */
 	event_base_loop(loop->base, EVLOOP_NONBLOCK);
 	loop_bury(loop); /* what these closed */
-	tasks_finish(loop);
-	loop_bury(loop);
+	do {
+		tasks_finish(loop);
+		loop_bury(loop);
+	} while (!list_empty(&loop->retired) || !list_empty(&loop->tasks));
 	event_base_free(loop->base);
 	work_cancel(&loop->task_work);
+	work_cancel(&loop->bury_work);
 	breath_keeper(NULL, NULL);
 	free(loop);
 }

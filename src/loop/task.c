@@ -113,6 +113,11 @@ static void on_work(void *arg)
 		slice(loop);
 }
 
+/* There is another turn, and it ends with retired_bury(). */
+static void on_bury_work(void *arg UNUSED)
+{
+}
+
 static void keep(void *arg, void (*release)(void *), void *ptr)
 {
 	loop_retire(arg, release, ptr);
@@ -124,6 +129,7 @@ void tasks_init(struct loop *loop)
 	list_init(&loop->tasks_waiting);
 	list_init(&loop->retired);
 	work_init(&loop->task_work, on_work, loop);
+	work_init(&loop->bury_work, on_bury_work, loop);
 	loop->task_turn = UINT64_MAX;
 	json_values_breathe();
 	breath_keeper(keep, loop);
@@ -193,9 +199,11 @@ void loop_retire(struct loop *loop, void (*fn)(void *), void *ptr)
 	list_add_tail(&loop->retired, &r->node);
 }
 
+/* A long task leaves much behind: what does not fit into a slice is left to the next turns. */
 void retired_bury(struct loop *loop)
 {
 	uint64_t oldest = UINT64_MAX;
+	mono_t start = mono_now();
 
 	list_foreach (&loop->tasks, t, struct task, node)
 		if (t->number < oldest)
@@ -208,6 +216,10 @@ void retired_bury(struct loop *loop)
 		list_del(&r->node);
 		r->fn(r->ptr);
 		free(r);
+		if (loop_slice_over(start)) {
+			work_queue_next(loop, &loop->bury_work);
+			return;
+		}
 	}
 }
 
