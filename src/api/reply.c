@@ -137,11 +137,12 @@ static void warn_inert(struct call *c, int code, const struct object *o)
 			  kind_resource(o->kind, res));
 }
 
+/* Bodies may come as protobuf; answers never go as that, and clients that ask for it take JSON. */
 int call_not_acceptable(struct err *err)
 {
 	return err_set(err, ERR_NOT_ACCEPTABLE,
 		       "only the following media types are accepted: application/json, "
-		       "application/yaml, application/vnd.kubernetes.protobuf");
+		       "application/yaml");
 }
 
 static void unref_object(void *o)

@@ -4,14 +4,11 @@
 #include "internal.h"
 
 /* A review has no metadata and so no Table form (KUBERNETES.md 4.2). */
-static bool acceptable(struct call *c)
+static int check_acceptable(const struct call *c, struct err *err)
 {
 	if (c->accept.media == MEDIA_JSON || c->accept.media == MEDIA_YAML)
-		return true;
-	call_reply_error(c, ERR_NOT_ACCEPTABLE,
-			 "only the following media types are accepted: application/json, "
-			 "application/yaml, application/vnd.kubernetes.protobuf");
-	return false;
+		return 0;
+	return call_not_acceptable(err);
 }
 
 static json_t *review_body(struct call *c, const char *message, const char *api_version,
@@ -19,9 +16,9 @@ static json_t *review_body(struct call *c, const char *message, const char *api_
 {
 	auto_err err = {0};
 
-	if (!acceptable(c))
-		return NULL;
-	json_t *v = call_body(c, message_find(message), api_version, kind, &err);
+	json_t *v = check_acceptable(c, &err) < 0
+			    ? NULL
+			    : call_body(c, message_find(message), api_version, kind, &err);
 
 	if (!v)
 		call_reply_err(c, &err);

@@ -724,6 +724,9 @@ def test_accept(c):
     ask(c, "DELETE", CMS + "/kube-root-ca.crt", accept="application/json;as=Table;v=v9;g=meta.k8s.io", want=406)
     ask(c, "GET", CMS + "/form", want=404)
     ask(c, "GET", CMS + "/kube-root-ca.crt", want=200)
+    equal(ask(c, "GET", CMS, accept="application/vnd.kubernetes.protobuf", want=406).json["message"],
+          "only the following media types are accepted: application/json, application/yaml", "what is there")
+    ask(c, "GET", CMS, accept="application/vnd.kubernetes.protobuf, */*", want=200)
     equal(ask(c, "GET", CMS, accept="application/yaml;q=0.5, application/json;q=0.9").text[:1], "{", "quality")
     review = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
     reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
