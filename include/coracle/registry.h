@@ -76,8 +76,9 @@ int registry_create(struct registry *r, const struct kind *k, const char *ns, js
 int registry_update(struct registry *r, const struct kind *k, const char *subresource,
 		    const char *ns, const char *name, json_t *obj, const struct write_options *o,
 		    const struct object **ret, bool *ret_created, struct err *err) MUST_CHECK;
-/* Server-side apply of the configuration obj (borrowed) by o->field_manager; makes the object when
- * it is absent. subresource: NULL or "status". A conflict is ERR_CONFLICT with its causes. */
+/* Server-side apply of the configuration obj (borrowed), as schema_decode_applied() gives it, by
+ * o->field_manager; makes the object when it is absent. subresource: NULL or "status". A conflict
+ * is ERR_CONFLICT with its causes. */
 int registry_apply(struct registry *r, const struct kind *k, const char *subresource,
 		   const char *ns, const char *name, json_t *obj, const struct write_options *o,
 		   const struct object **ret, bool *ret_created, struct err *err) MUST_CHECK;

@@ -312,6 +312,10 @@ int schema_check(const struct message *m, const char *what, json_t *obj, enum fi
 /* YAML or JSON text, one document, to JSON with the same rules (duplicate keys are seen). */
 json_t *schema_decode_yaml(const struct message *m, const char *what, const char *text, size_t len,
 			   enum field_validation mode, struct strv *warnings, struct err *err);
+/* The same for what is applied: checked with FIELDS_WARN, but as it was sent, with nulls, zeros and
+ * values in other words, which are owned by who applies them. */
+json_t *schema_decode_applied(const struct message *m, const char *what, const char *text,
+			      size_t len, struct strv *warnings, struct err *err);
 /*
  * Protobuf body with the "k8s\0" envelope. On success the new object has apiVersion and kind.
  * m: expected message, or NULL to look it up by the envelope's type.

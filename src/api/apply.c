@@ -25,7 +25,9 @@ static int check_applied(const struct call *c, const struct applied_type *t, jso
 			       "the kind in the data (%s) does not match the "
 			       "expected kind (%s)",
 			       json_str(obj, "kind", ""), t->kind);
-	if (json_at(obj, "metadata.managedFields"))
+	const json_t *managed = json_at(obj, "metadata.managedFields");
+
+	if (managed && !json_is_null(managed))
 		return err_set(err, ERR_BAD_REQUEST, "metadata.managedFields must be nil");
 	if (*name && !streq(name, c->target.name))
 		return err_set(
@@ -139,7 +141,7 @@ static json_t *read_applied(struct call *c, const struct applied_type *t, struct
 	auto_strv found = {0}, problems = {0};
 	size_t len;
 	const char *text = http_body(c->req, &len);
-	json_auto_t *obj = schema_decode_yaml(t->m, what, text, len, FIELDS_WARN, &found, err);
+	json_auto_t *obj = schema_decode_applied(t->m, what, text, len, &found, err);
 
 	if (!obj)
 		return NULL;

@@ -291,23 +291,13 @@ static json_t *parent_of(const struct call *c, const json_t *scale)
 	json_put_str(obj, "metadata.name", c->target.name);
 	if (*rev)
 		json_put_str(obj, "metadata.resourceVersion", rev);
-	if (n && custom_scale(k, &paths))
+	if (!json_is_integer(n))
+		return obj;
+	if (custom_scale(k, &paths))
 		json_path_set(obj, paths.spec, json_integer(json_integer_value(n)));
-	else if (n)
+	else
 		json_put_int(obj, "spec.replicas", json_integer_value(n));
 	return obj;
-}
-
-/* An explicit 0 is left out when a body is decoded, as Go's omitempty does. Here it is the wish. */
-static void keep_zero(struct call *c, json_t *scale)
-{
-	size_t len;
-	const char *text = http_body(c->req, &len);
-	json_auto_t *docs = yaml_parse_all(text, len, NULL);
-
-	if (scale && !json_at(scale, "spec.replicas") &&
-	    json_is_integer(json_at(json_array_get(docs, 0), "spec.replicas")))
-		json_put_int(scale, "spec.replicas", 0);
 }
 
 /* Server-side apply of a Scale. */
@@ -321,7 +311,6 @@ static void scale_apply(struct call *c)
 	const struct object *o = scale ? scaled_object(c, &err) : NULL, *stored;
 	bool created;
 
-	keep_zero(c, scale);
 	if (!o || check_scale(scale, &err) < 0) {
 		call_reply_err(c, &err);
 		return;

@@ -222,6 +222,13 @@ static void merge(struct apply *a)
 	json_decref(list);
 }
 
+/* What is applied counts as it was sent; what is stored has one form, without nulls and zeros that
+ * say nothing. */
+static int make_final(const struct kind *k, json_t *obj, struct err *err)
+{
+	return schema_check(k->message, NULL, obj, FIELDS_IGNORE, NULL, err);
+}
+
 /* The object as it will be stored, without what managedFields say of times. */
 static json_t *timeless(const struct kind *k, const json_t *obj, const json_t *old)
 {
@@ -284,6 +291,8 @@ static int apply_create(struct registry *r, struct apply *a, const char *ns, jso
 		json_array_append_new(list,
 				      managed_entry(a->k, a->manager, "Apply", a->as, a->set));
 	managed_store(obj, list);
+	if (make_final(a->k, obj, err) < 0)
+		return -EINVAL;
 	/* As in a PUT that makes an object: a version that is given is of one that went. */
 	json_drop(obj, "metadata.resourceVersion");
 	w.managed_given = true;
@@ -302,6 +311,8 @@ static int apply_update(struct registry *r, struct apply *a, const struct object
 	merge(a);
 	if (!o->force && check_conflicts(a, err) < 0)
 		return -EEXIST;
+	if (make_final(a->k, a->merged, err) < 0)
+		return -EINVAL;
 	renew_annotation(a);
 	keep_times(a);
 	w.managed_given = true;

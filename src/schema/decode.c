@@ -518,8 +518,9 @@ static int unreadable(const struct message *m, const char *json, size_t len, str
 		       short_name(m), why, hex.s ? hex.s : "", len > 30 ? " ..." : "");
 }
 
-json_t *schema_decode_json(const struct message *m, const char *what, const char *json, size_t len,
-			   enum field_validation mode, struct strv *warnings, struct err *err)
+json_t *decode_json(const struct message *m, const char *what, const char *json, size_t len,
+		    enum field_validation mode, struct strv *warnings, json_t **ret_sent,
+		    struct err *err)
 {
 	auto_strv found = {0};
 	json_auto_t *obj =
@@ -529,7 +530,15 @@ json_t *schema_decode_json(const struct message *m, const char *what, const char
 		unreadable(m, json, len, err);
 		return NULL;
 	}
+	if (ret_sent)
+		*ret_sent = json_deep_copy(obj);
 	if (schema_check_strict(m, what, obj, mode, &found, warnings, err) < 0)
 		return NULL;
 	return steal_ptr(obj);
+}
+
+json_t *schema_decode_json(const struct message *m, const char *what, const char *json, size_t len,
+			   enum field_validation mode, struct strv *warnings, struct err *err)
+{
+	return decode_json(m, what, json, len, mode, warnings, NULL, err);
 }

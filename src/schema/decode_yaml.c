@@ -30,15 +30,16 @@ static int report(const char *what, enum field_validation mode, const struct str
 	return 0;
 }
 
-json_t *schema_decode_yaml(const struct message *m, const char *what, const char *text, size_t len,
-			   enum field_validation mode, struct strv *warnings, struct err *err)
+static json_t *decode_yaml(const struct message *m, const char *what, const char *text, size_t len,
+			   enum field_validation mode, struct strv *warnings, json_t **ret_sent,
+			   struct err *err)
 {
 	json_auto_t *docs = NULL;
 	auto_strv problems = {0}, duplicates = {0};
 	json_t *obj;
 
 	if (yaml_is_json(text, len))
-		return schema_decode_json(m, what, text, len, mode, warnings, err);
+		return decode_json(m, what, text, len, mode, warnings, ret_sent, err);
 	docs = yaml_load(text, len, &duplicates, err);
 	if (!docs)
 		return NULL;
@@ -57,8 +58,25 @@ json_t *schema_decode_yaml(const struct message *m, const char *what, const char
 	for (size_t i = 0; i < duplicates.n && mode == FIELDS_WARN; i++)
 		strv_add(&problems, duplicates.v[i]); /* one warning each */
 	obj = json_array_get(docs, 0);
+	if (ret_sent)
+		*ret_sent = json_deep_copy(obj);
 	if (schema_check(m, what, obj, mode == FIELDS_IGNORE ? mode : FIELDS_WARN, &problems, err) <
 	    0)
 		return NULL;
 	return report(what, mode, &problems, warnings, err) < 0 ? NULL : json_incref(obj);
+}
+
+json_t *schema_decode_yaml(const struct message *m, const char *what, const char *text, size_t len,
+			   enum field_validation mode, struct strv *warnings, struct err *err)
+{
+	return decode_yaml(m, what, text, len, mode, warnings, NULL, err);
+}
+
+json_t *schema_decode_applied(const struct message *m, const char *what, const char *text,
+			      size_t len, struct strv *warnings, struct err *err)
+{
+	json_auto_t *sent = NULL;
+	json_auto_t *checked = decode_yaml(m, what, text, len, FIELDS_WARN, warnings, &sent, err);
+
+	return checked ? steal_ptr(sent) : NULL;
 }

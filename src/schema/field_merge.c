@@ -22,10 +22,12 @@ static json_t *merge_members(const struct message *m, const struct field *each, 
 
 	json_object_foreach((json_t *)(uintptr_t)applied, name, v)
 	{
-		json_t *have = json_object_get(out, name);
+		const struct field *f = each ? each : field_below(m, name);
 
-		json_object_set_new(out, name,
-				    merge_value(each ? each : field_below(m, name), have, v));
+		/* A struct, map or list that is nothing has nothing to say of what is in it. */
+		if (json_is_null(v) && !field_is_atomic(f))
+			continue;
+		json_object_set_new(out, name, merge_value(f, json_object_get(out, name), v));
 	}
 	return out;
 }
@@ -212,6 +214,11 @@ static void check_members(struct check *c, const struct message *m, const struct
 	}
 }
 
+static bool is_absent(const json_t *v)
+{
+	return !v || json_is_null(v);
+}
+
 /* The key that an item lacks and that has no default, or NULL. */
 static char *missing_key(const struct field *f, const json_t *item)
 {
@@ -221,7 +228,7 @@ static char *missing_key(const struct field *f, const json_t *item)
 	for (size_t i = 0; i < keys.n; i++) {
 		const struct field *kf = f->message ? message_field(f->message, keys.v[i]) : NULL;
 
-		if (!json_object_get(item, keys.v[i]) && !(kf && kf->dflt) && keys.n == 1)
+		if (is_absent(json_object_get(item, keys.v[i])) && !(kf && kf->dflt) && keys.n == 1)
 			return xstrdup(keys.v[i]);
 	}
 	return NULL;

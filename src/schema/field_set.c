@@ -131,7 +131,7 @@ static char *map_key(const struct field *f, const json_t *item)
 		const struct field *kf = f->message ? message_field(f->message, keys.v[i]) : NULL;
 		json_t *have = json_object_get(item, keys.v[i]);
 
-		if (have)
+		if (have && !json_is_null(have))
 			json_object_set(v, keys.v[i], have);
 		else if (kf && kf->dflt)
 			json_object_set_new(v, keys.v[i],
@@ -326,6 +326,21 @@ static const json_t *zero_of(const struct field *f)
 	return NULL;
 }
 
+/* Is v what a typed object says of a single value that nobody has set? Times that are no pointers
+ * are null then; of other types, those that are written even when empty. */
+static bool is_unset(const struct field *f, const json_t *v)
+{
+	if (!f || !v || (f->flags & FIELD_POINTER) || f->list != LIST_NONE)
+		return false;
+	if (f->type == FIELD_TIME || f->type == FIELD_MICROTIME)
+		return json_is_null(v);
+	if (!(f->flags & FIELD_ALWAYS))
+		return false;
+	return json_is_null(v) || json_is_false(v) ||
+	       (json_is_string(v) && !json_string_length(v)) ||
+	       (json_is_integer(v) && !json_integer_value(v));
+}
+
 static void compare_member(struct delta *d, const struct message *m, const char *name,
 			   const json_t *old, const json_t *now)
 {
@@ -336,6 +351,8 @@ static void compare_member(struct delta *d, const struct message *m, const char 
 	if (f && !field_is_atomic(f)) {
 		a = !a && old ? zero_of(f) : a;
 		b = !b && now ? zero_of(f) : b;
+	} else if ((!a && is_unset(f, b)) || (!b && is_unset(f, a))) {
+		return;
 	}
 	delta_add(d, key, compare_value(f, a, b));
 }

@@ -111,6 +111,11 @@ const struct message *message_for(const char *api_version, const char *kind);
 bool csv_has(const char *list, const char *word, size_t len);
 
 /* Splits at sep, empty parts too. */
+/* schema_decode_json(); ret_sent (may be NULL): a copy of what was read, before anything is done to
+ * it; it may be set though NULL is returned. */
+json_t *decode_json(const struct message *m, const char *what, const char *json, size_t len,
+		    enum field_validation mode, struct strv *warnings, json_t **ret_sent,
+		    struct err *err);
 void split_all(struct strv *ret, const char *text, char sep);
 
 /* What users of a built-in kind are told, or NULL. */

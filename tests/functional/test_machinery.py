@@ -336,6 +336,44 @@ def test_apply_owners_and_conflicts(c):
     ask(c, "DELETE", path, want=200)
 
 
+def test_apply_zeros(c):
+    """What is sent is owned, though it looks the same as nothing when it is stored."""
+    path = "/apis/apps/v1/namespaces/default/deployments/zeros"
+
+    def body(spec=None, **container):
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "zeros"},
+                "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "zeros"}}, **(spec or {}),
+                         "template": {"metadata": {"labels": {"app": "zeros"}, "creationTimestamp": None},
+                                      "spec": {"containers": [{"name": "c", "image": "none:1", **container}]}}}}
+
+    def apply(manager, *args, want=200, force=(), **kw):
+        return ask(c, "PATCH", path, body(*args, **kw), APPLY, want=want, fieldManager=manager, **dict(force)).json
+    made = apply("me", {"paused": False, "minReadySeconds": 0}, tty=False, workingDir="", command=[], resources={},
+                 env=[], want=201)
+    true("paused" not in made["spec"] and "tty" not in made["spec"]["template"]["spec"]["containers"][0], made["spec"])
+    mine = {"f:spec": {
+        "f:minReadySeconds": {}, "f:paused": {}, "f:replicas": {}, "f:selector": {}, "f:template": {
+            "f:metadata": {"f:creationTimestamp": {}, "f:labels": {"f:app": {}}},
+            "f:spec": {"f:containers": {'k:{"name":"c"}': {
+                ".": {}, "f:command": {}, "f:image": {}, "f:name": {}, "f:resources": {}, "f:tty": {},
+                "f:workingDir": {}}}}}}}
+    equal(entries(made)[("me", "Apply", "")], mine)
+    wait("a settled status", lambda: len(ask(c, "GET", path).json["status"].get("conditions", [])) == 2)
+    settled = ask(c, "GET", path).json
+    again = apply("me", {"paused": False, "minReadySeconds": 0}, tty=False, workingDir="", command=[], resources={}, env=[])
+    equal(again, settled, "applying twice changes nothing")
+    equal(apply("you", {"paused": True}, want=409)["message"],
+          'Apply failed with 1 conflict: conflict with "me": .spec.paused')
+    equal(apply("you", {"paused": True}, force={"force": "true"}.items())["spec"]["paused"], True)
+    true("f:paused" not in entries(ask(c, "GET", path).json)[("me", "Apply", "")]["f:spec"], "it is yours")
+    equal(apply("me", {"paused": False}, want=409)["message"],
+          'Apply failed with 1 conflict: conflict with "you": .spec.paused')
+    taken = apply("me", {"paused": None}, force={"force": "true"}.items())
+    true("paused" not in taken["spec"], "nothing is a value, too")
+    true("f:paused" in entries(taken)[("me", "Apply", "")]["f:spec"], "and has an owner")
+    ask(c, "DELETE", path, want=200)
+
+
 def test_status_and_scale_owners(c):
     deploys = "/apis/apps/v1/namespaces/default/deployments"
     body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "owned"},
