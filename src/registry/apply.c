@@ -18,7 +18,7 @@ struct apply {
 	json_t *entries; /* of the live object */
 	json_t *set;	 /* what is applied now */
 	json_t *merged;	 /* the outcome */
-	json_t *changed; /* by it */
+	struct changes changes;
 };
 
 /* ---- conflicts --------------------------------------------------------------------------- */
@@ -55,7 +55,7 @@ static char *manager_text(const json_t *entry)
 }
 
 /* allowed: fields that may be taken without being asked for. */
-static void find_conflicts(const struct apply *a, const json_t *allowed, struct conflicts *ret)
+static void find_conflicts(struct apply *a, const json_t *allowed, struct conflicts *ret)
 {
 	json_t *e;
 	size_t i;
@@ -64,7 +64,8 @@ static void find_conflicts(const struct apply *a, const json_t *allowed, struct 
 	{
 		if (managed_is(e, a->manager, "Apply", a->as))
 			continue;
-		json_auto_t *both = fields_intersection(managed_set(e), a->changed);
+		json_auto_t *both = fields_intersection(
+			managed_set(e), changes_set(&a->changes, json_str(e, "apiVersion", "")));
 		json_auto_t *left = fields_difference(both, allowed);
 
 		if (json_object_size(left) == 0)
@@ -122,7 +123,7 @@ static json_t *allowed_fields(const struct apply *a)
 	return set ? managed_strip(a->k, a->sub, set) : json_object();
 }
 
-static int check_conflicts(const struct apply *a, struct err *err)
+static int check_conflicts(struct apply *a, struct err *err)
 {
 	json_auto_t *allowed = allowed_fields(a);
 	struct conflicts found = {0};
@@ -160,7 +161,7 @@ static void begin_tracking(struct apply *a)
 			      managed_entry(a->k, "before-first-apply", "Update", NULL, set));
 }
 
-static const json_t *last_set(const struct apply *a)
+static const json_t *last_entry(const struct apply *a)
 {
 	json_t *e;
 	size_t i;
@@ -168,9 +169,17 @@ static const json_t *last_set(const struct apply *a)
 	json_array_foreach(a->entries, i, e)
 	{
 		if (managed_is(e, a->manager, "Apply", a->as))
-			return managed_set(e);
+			return e;
 	}
 	return NULL;
+}
+
+/* Do paths of the version mean the same in this one? */
+static bool same_paths(const struct kind *k, const char *api_version)
+{
+	const struct kind *other = kind_by_name(api_version, k->kind);
+
+	return other == k || (other && other->custom && k->custom);
 }
 
 /* All that somebody owns when this has been applied. */
@@ -191,22 +200,30 @@ static json_t *owned_set(const struct apply *a)
 	return all;
 }
 
+/* Nothing changes, and the last entry says what the new one would. */
+static bool is_same(struct apply *a, const json_t *last)
+{
+	char version[API_VERSION_MAX];
+
+	kind_api_version(a->k, version);
+	return streq(json_str(last, "apiVersion", ""), version) &&
+	       changes_none(&a->changes, version) && json_same(managed_set(last), a->set);
+}
+
 static void merge(struct apply *a)
 {
-	json_auto_t *all = NULL, *gone = NULL, *all_gone = NULL, *owned = owned_set(a);
-	const json_t *last = last_set(a);
+	json_auto_t *owned = owned_set(a);
+	const json_t *last = last_entry(a);
 
 	a->merged = fields_merge(a->k->message, a->live, a->applied);
-	if (last)
-		fields_prune(a->k->message, a->merged, last, owned);
-	fields_compare(a->k->message, a->live, a->merged, &all, &all_gone);
-	a->changed = managed_strip(a->k, a->sub, all);
-	gone = managed_strip(a->k, a->sub, all_gone);
+	/* What was applied by other names may be there by other names still: it is left. */
+	if (last && same_paths(a->k, json_str(last, "apiVersion", "")))
+		fields_prune(a->k->message, a->merged, managed_set(last), owned);
+	a->changes = (struct changes){.k = a->k, .sub = a->sub, .old = a->live, .now = a->merged};
 
-	json_auto_t *lost = fields_union(a->changed, gone);
-	json_auto_t *left = managed_without(a->entries, lost);
+	json_auto_t *left = managed_without(a->entries, &a->changes);
 	json_t *list = json_array(), *e;
-	bool same = json_object_size(lost) == 0 && last && json_same(last, a->set);
+	bool same = last && is_same(a, last);
 	size_t i;
 
 	/* The same again: the entry keeps its time, applying twice changes nothing. */
@@ -273,7 +290,7 @@ static void apply_done(struct apply *a)
 	json_decref(a->entries);
 	json_decref(a->set);
 	json_decref(a->merged);
-	json_decref(a->changed);
+	changes_done(&a->changes);
 }
 
 static int apply_create(struct registry *r, struct apply *a, const char *ns, json_t *obj,

@@ -127,8 +127,20 @@ bool managed_is(const json_t *entry, const char *manager, const char *operation,
 const json_t *managed_set(const json_t *entry);
 json_t *managed_entry(const struct kind *k, const char *manager, const char *operation,
 		      const char *subresource, const json_t *set);
-/* New array: the entries without these fields, those left empty are gone. */
-json_t *managed_without(const json_t *entries, const json_t *set);
+/* What changes from old to now, objects of kind k: sets of fields, in each version of the kind that
+ * an entry may name. */
+struct changes {
+	const struct kind *k;
+	const char *sub;
+	const json_t *old, *now;
+	json_t *by_version; /* apiVersion -> [what is new or changed, what is gone] */
+};
+/* Borrowed; NULL: there is no such version. */
+const json_t *changes_set(struct changes *c, const char *api_version);
+bool changes_none(struct changes *c, const char *api_version);
+void changes_done(struct changes *c);
+/* New array: the entries without what changes, those left empty are gone. */
+json_t *managed_without(const json_t *entries, struct changes *c);
 /* New set without what nobody owns. */
 json_t *managed_strip(const struct kind *k, const char *subresource, const json_t *set);
 /* Puts the entries into obj, in upstream's order, not too many. */

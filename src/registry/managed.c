@@ -182,14 +182,85 @@ json_t *managed_strip(const struct kind *k, const char *subresource, const json_
 	return left;
 }
 
-json_t *managed_without(const json_t *entries, const json_t *set)
+/* ---- changes ----------------------------------------------------------------------------- */
+
+/* The object as the other version of its kind says it. */
+static json_t *as_version(const struct kind *k, const struct kind *other, const json_t *obj)
+{
+	json_t *v = json_deep_copy(obj);
+
+	json_drop(v, "metadata.managedFields");
+	if (json_object_size(v))
+		kind_convert(k, other, v);
+	return v;
+}
+
+static json_t *compare(const struct kind *k, const char *sub, const json_t *old, const json_t *now)
+{
+	json_auto_t *set = NULL, *gone = NULL;
+
+	fields_compare(k->message, old, now, &set, &gone);
+	return json_pack("[o, o]", managed_strip(k, sub, set), managed_strip(k, sub, gone));
+}
+
+static const struct kind *stored_as(const struct kind *k)
+{
+	return k->storage ? k->storage : k;
+}
+
+/* [set, gone], or NULL. */
+static const json_t *changes_of(struct changes *c, const char *api_version)
+{
+	const struct kind *other = kind_by_name(api_version, c->k->kind);
+	json_t *pair = json_object_get(c->by_version, api_version);
+
+	if (pair || !other || stored_as(other) != stored_as(c->k))
+		return pair;
+	if (other == c->k) {
+		pair = compare(c->k, c->sub, c->old, c->now);
+	} else {
+		json_auto_t *was = as_version(c->k, other, c->old);
+		json_auto_t *now = as_version(c->k, other, c->now);
+
+		pair = compare(other, c->sub, was, now);
+	}
+	if (!c->by_version)
+		c->by_version = json_object();
+	json_object_set_new(c->by_version, api_version, pair);
+	return pair;
+}
+
+const json_t *changes_set(struct changes *c, const char *api_version)
+{
+	return json_array_get(changes_of(c, api_version), 0);
+}
+
+bool changes_none(struct changes *c, const char *api_version)
+{
+	const json_t *pair = changes_of(c, api_version);
+
+	return json_object_size(json_array_get(pair, 0)) == 0 &&
+	       json_object_size(json_array_get(pair, 1)) == 0;
+}
+
+void changes_done(struct changes *c)
+{
+	json_decref(c->by_version);
+}
+
+json_t *managed_without(const json_t *entries, struct changes *c)
 {
 	json_t *list = json_array(), *e;
 	size_t i;
 
 	json_array_foreach(entries, i, e)
 	{
-		json_auto_t *left = fields_difference(managed_set(e), set);
+		const json_t *pair = changes_of(c, json_str(e, "apiVersion", ""));
+
+		if (!pair)
+			continue; /* nobody can say any more what it is about */
+		json_auto_t *lost = fields_union(json_array_get(pair, 0), json_array_get(pair, 1));
+		json_auto_t *left = fields_difference(managed_set(e), lost);
 
 		if (json_object_size(left) == 0)
 			continue;
@@ -233,19 +304,19 @@ void managed_note(const struct kind *k, const json_t *old, json_t *obj, const ch
 {
 	/* Only the object itself takes other entries from a client. */
 	json_auto_t *entries = managed_start(old, subresource && old ? old : obj), *left = NULL;
-	json_auto_t *nothing = json_object(), *all = NULL, *all_gone = NULL;
-	json_auto_t *set = NULL, *gone = NULL;
+	json_auto_t *nothing = json_object();
+	struct changes changes = {
+		.k = k, .sub = subresource, .old = old ? old : nothing, .now = obj};
+	char version[API_VERSION_MAX];
+	const json_t *set;
 
 	json_drop(obj, "metadata.managedFields");
 	if (!json_array_size(entries) && (old || !manager))
 		return;
-	fields_compare(k->message, old ? old : nothing, obj, &all, &all_gone);
-	set = managed_strip(k, subresource, all);
-	gone = managed_strip(k, subresource, all_gone);
-	json_auto_t *lost = fields_union(set, gone);
-
-	left = managed_without(entries, lost);
+	left = managed_without(entries, &changes);
+	set = changes_set(&changes, kind_api_version(k, version));
 	if (json_object_size(set))
 		add_own(k, left, manager ? manager : OWN_MANAGER, subresource, set);
 	managed_store(obj, left);
+	changes_done(&changes);
 }

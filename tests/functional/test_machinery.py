@@ -410,6 +410,39 @@ def test_status_and_scale_owners(c):
     ask(c, "DELETE", deploys + "/owned", want=200)
 
 
+def test_owners_in_versions(c):
+    """Who set what is told in the version that he wrote, and holds in all of them."""
+    def path(version):
+        return f"/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers"
+
+    def owners(obj):
+        return {(e["manager"], e["apiVersion"]): e["fieldsV1"] for e in obj["metadata"]["managedFields"]}
+    body = {"metadata": {"name": "h"}, "spec": {
+        "scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}, "maxReplicas": 3,
+        "targetCPUUtilizationPercentage": 70}}
+    made = ask(c, "POST", path("v1"), body, want=201, fieldManager="old").json
+    old = {"f:spec": {"f:maxReplicas": {}, "f:minReplicas": {}, "f:scaleTargetRef": {},
+                      "f:targetCPUUtilizationPercentage": {}}}
+    equal(owners(made), {("old", "autoscaling/v1"): old})
+    equal(owners(ask(c, "GET", path("v2") + "/h").json), owners(made))
+    ask(c, "PATCH", path("v1") + "/h", {"spec": {"maxReplicas": 4}}, MERGE, want=200, fieldManager="more")
+    metric = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}
+    applied = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "spec": {"metrics": [metric]}}
+    clash = ask(c, "PATCH", path("v2") + "/h", applied, APPLY, want=409, fieldManager="new").json
+    equal(clash["message"], 'Apply failed with 1 conflict: conflict with "old" using autoscaling/v1: '
+                            '.spec.targetCPUUtilizationPercentage')
+    ask(c, "PATCH", path("v2") + "/h", applied, APPLY, want=200, fieldManager="new", force="true")
+    now = ask(c, "GET", path("v1") + "/h").json
+    equal(now["spec"]["targetCPUUtilizationPercentage"], 50)
+    equal(owners(now), {("old", "autoscaling/v1"): {"f:spec": {"f:minReplicas": {}, "f:scaleTargetRef": {}}},
+                        ("more", "autoscaling/v1"): {"f:spec": {"f:maxReplicas": {}}},
+                        ("new", "autoscaling/v2"): {"f:spec": {"f:metrics": {}}}})
+    status = {"status": {"currentReplicas": 2, "desiredReplicas": 2}}
+    ask(c, "PATCH", path("v1") + "/h/status", status, MERGE, want=200, fieldManager="scaler")
+    true(("scaler", "autoscaling/v1") in owners(ask(c, "GET", path("v1") + "/h").json), "status, too")
+    ask(c, "DELETE", path("v1") + "/h", want=200)
+
+
 def test_kubectl_server_side(c):
     path = f"{c.disk}/ssa.yaml"
 
