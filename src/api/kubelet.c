@@ -17,7 +17,7 @@ static void pods_page(struct call *c)
 
 	strbuf_adds(&b, "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{},\"items\":[");
 	while ((o = store_next(&it))) {
-		if (!streq(json_str(object_json(o), "spec.nodeName", ""), c->target.name))
+		if (!streq(json_str(object_json(o), "spec.nodeName", ""), c->api->config.node_name))
 			continue;
 		if (any)
 			strbuf_addc(&b, ',');
@@ -71,7 +71,7 @@ static void summary_reply(void *arg)
 
 	c->data = NULL;
 	c->on_gone = NULL;
-	json_put_str(v, "node.nodeName", c->target.name);
+	json_put_str(v, "node.nodeName", c->api->config.node_name);
 	if (config->node_ops->usage_machine(config->node, &u))
 		put_usage(json_obj(v, "node"), &u);
 	while ((o = store_next(&it)))
@@ -109,6 +109,20 @@ static void health_page(struct call *c)
 	call_reply_text(c, 200, "ok");
 }
 
+/* "node", "node:10250" or "https:node:10250": all of them mean the kubelet's own port. */
+static bool is_own_kubelet(const struct call *c)
+{
+	static const char port[] = ":10250";
+	const char *name = c->target.name, *own = c->api->config.node_name;
+	size_t len = strlen(own);
+
+	if (streq(name, own))
+		return true;
+	if (str_starts(name, "https:"))
+		name += strlen("https:");
+	return strncmp(name, own, len) == 0 && streq(name + len, port);
+}
+
 bool kubelet_page(struct call *c)
 {
 	static const struct {
@@ -122,8 +136,7 @@ bool kubelet_page(struct call *c)
 	const char *rest = c->target.rest ? c->target.rest : "";
 	size_t len = strlen(rest);
 
-	if (!streq(c->target.plural, "nodes") || !streq(c->target.name, c->api->config.node_name) ||
-	    !len)
+	if (!streq(c->target.plural, "nodes") || !is_own_kubelet(c) || !len)
 		return false;
 	len -= len > 1 && rest[len - 1] == '/';
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {

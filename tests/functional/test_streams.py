@@ -538,6 +538,9 @@ def test_proxy_to_the_node(c):
         return summary["node"].get("memory") and pods.get("web", [{}])[0].get("memory")
     true(wait("figures", usage)["workingSetBytes"] > 0, "memory of the container")
     equal(curl(c, node + "/no").stdout, "404 page not found\n")
+    for name in (c.name + ":10250", f"https:{c.name}:10250"):
+        pods = json.loads(c.kubectl("get", "--raw", f"/api/v1/nodes/{name}/proxy/pods").stdout)["items"]
+        true({"web", "shell"} <= {p["metadata"]["name"] for p in pods}, "the pods, by the port")
     contains(c.kubectl("get", "--raw", f"/api/v1/nodes/{c.name}:9/proxy/", check=False).stderr,
              ":9: connect: connection refused")
 
