@@ -243,13 +243,14 @@ static const struct part {
 	int (*take)(json_t *obj, const struct object *old, const json_t *given, struct err *err);
 	bool validate;
 	bool tracked; /* in managedFields */
+	bool counted; /* in metadata.generation, when it changes the spec */
 } parts[] = {
-	{NULL, take_main, true, true},
-	{"status", take_status, true, true},
-	{"approval", take_approval, true, true},
-	{"finalize", take_finalize, true, false},
-	{"binding", take_binding, false, false},
-	{"ephemeralcontainers", take_ephemeral, true, true},
+	{NULL, take_main, true, true, true},
+	{"status", take_status, true, true, true},
+	{"approval", take_approval, true, true, true},
+	{"finalize", take_finalize, true, false, true},
+	{"binding", take_binding, false, false, false},
+	{"ephemeralcontainers", take_ephemeral, true, true, true},
 };
 
 static const struct part *part_find(const char *subresource)
@@ -343,7 +344,8 @@ static int compute(struct registry *r, const struct part *part, const struct obj
 		rc = schema_validate(k, obj, was, err);
 	if (rc < 0)
 		return rc;
-	count_generation(k, obj, was);
+	if (part->counted)
+		count_generation(k, obj, was);
 	return policy_review(
 		r,
 		&(struct review){.kind = k,

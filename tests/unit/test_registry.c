@@ -424,6 +424,7 @@ static void test_binding(void **state)
 	(void)state;
 	json_put_str(obj, "spec.nodeName", "node1");
 	o = must_update(&kind_pod, "binding", obj);
+	assert_int_equal(json_int(object_json(o), "metadata.generation", 0), 1);
 	assert_string_equal(str(o, "spec.nodeName"), "node1");
 	assert_string_equal(json_str(json_find(json_at(object_json(o), "status.conditions"), "type",
 					       "PodScheduled"),
