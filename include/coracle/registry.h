@@ -107,6 +107,9 @@ int registry_set_status(struct registry *r, const struct kind *k, const char *ns
 			const char *uid, json_t *status /* stolen */, enum store_class c,
 			struct err *err) MUST_CHECK;
 
+/* The services of the API and of DNS: makes those that are missing, or not at their addresses. */
+bool registry_is_system_service(const char *ns, const char *name);
+int registry_make_services(struct registry *r, struct err *err) MUST_CHECK;
 /* Makes those of the flow schemas and priority levels that nobody can do without which are missing.
  */
 int registry_make_flow_control(struct registry *r, struct err *err) MUST_CHECK;

@@ -3,14 +3,30 @@
 #include "internal.h"
 
 static const struct controller_def *const defs[] = {
-	&namespace_controller,	 &serviceaccount_controller, &deployment_controller,
-	&replicaset_controller,	 &quota_controller,	     &disruption_controller,
-	&scheduler_controller,	 &endpoints_controller,	     &endpointslice_controller,
-	&gc_controller,		 &rbac_controller,	     &token_controller,
-	&crd_controller,	 &ipaddress_controller,	     &csinode_controller,
-	&flowschema_controller,	 &certificates_controller,   &apiservice_controller,
-	&replication_controller, &taint_controller,	     &policy_controller,
-	&servicecidr_controller, &protection_controller,
+	&namespace_controller,
+	&serviceaccount_controller,
+	&deployment_controller,
+	&replicaset_controller,
+	&quota_controller,
+	&disruption_controller,
+	&scheduler_controller,
+	&endpoints_controller,
+	&endpointslice_controller,
+	&gc_controller,
+	&rbac_controller,
+	&token_controller,
+	&crd_controller,
+	&ipaddress_controller,
+	&csinode_controller,
+	&flowschema_controller,
+	&kubernetesservice_controller,
+	&certificates_controller,
+	&apiservice_controller,
+	&replication_controller,
+	&taint_controller,
+	&policy_controller,
+	&servicecidr_controller,
+	&protection_controller,
 };
 
 struct controllers {

@@ -29,8 +29,9 @@ extern const struct controller_def replicaset_controller, deployment_controller,
 	endpoints_controller, endpointslice_controller, gc_controller, namespace_controller,
 	serviceaccount_controller, scheduler_controller, rbac_controller, token_controller,
 	crd_controller, ipaddress_controller, csinode_controller, flowschema_controller,
-	certificates_controller, apiservice_controller, replication_controller, taint_controller,
-	policy_controller, servicecidr_controller, protection_controller;
+	kubernetesservice_controller, certificates_controller, apiservice_controller,
+	replication_controller, taint_controller, policy_controller, servicecidr_controller,
+	protection_controller;
 
 /* ---- queue ------------------------------------------------------------------------------ */
 

@@ -26,6 +26,9 @@ static int check_preconditions(const struct object *old, const struct write_opti
 			if (streq(immortal[i], old->name))
 				return fail_forbidden(err, old->kind, old->name,
 						      "this namespace may not be deleted");
+	if (old->kind == &kind_priorityclass && priority_is_system(old->name))
+		return fail_forbidden(err, old->kind, old->name,
+				      "this is a system priority class and cannot be deleted");
 	return 0;
 }
 

@@ -175,6 +175,7 @@ int priority_set(struct registry *r, json_t *pod, struct err *err) MUST_CHECK;
 /* There is one default at most. */
 int priority_check_class(struct registry *r, const json_t *obj, struct err *err) MUST_CHECK;
 /* The two classes of the system. */
+bool priority_is_system(const char *name);
 int priority_make_classes(struct registry *r, struct err *err) MUST_CHECK;
 /* Gives containers what they do not say. */
 void limits_fill(struct registry *r, json_t *pod);

@@ -67,17 +67,27 @@ int priority_check_class(struct registry *r, const json_t *obj, struct err *err)
 			      other->name);
 }
 
+/* Those that every cluster has. */
+static const struct {
+	const char *name, *description;
+	json_int_t value;
+} classes[] = {
+	{"system-cluster-critical", "For pods the cluster needs, which may move to another node.",
+	 2000000000},
+	{"system-node-critical", "For pods their node needs, which have to stay on it.",
+	 2000001000},
+};
+
+bool priority_is_system(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
+		if (streq(classes[i].name, name))
+			return true;
+	return false;
+}
+
 int priority_make_classes(struct registry *r, struct err *err)
 {
-	static const struct {
-		const char *name, *description;
-		json_int_t value;
-	} classes[] = {
-		{"system-cluster-critical",
-		 "For pods the cluster needs, which may move to another node.", 2000000000},
-		{"system-node-critical", "For pods their node needs, which have to stay on it.",
-		 2000001000},
-	};
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(classes); i++) {

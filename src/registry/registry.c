@@ -72,6 +72,21 @@ static int make_service(struct registry *r, json_t *fresh, uint32_t offset, stru
 	return registry_create(r, &kind_service, meta_ns(obj), obj, &o, NULL, err);
 }
 
+bool registry_is_system_service(const char *ns, const char *name)
+{
+	return (streq(ns, "default") && streq(name, "kubernetes")) ||
+	       (streq(ns, "kube-system") && streq(name, "kube-dns"));
+}
+
+int registry_make_services(struct registry *r, struct err *err)
+{
+	int rc = make_service(r, api_service(), 1, err);
+
+	if (rc == 0 && r->allocator.size > DNS_OFFSET + 1)
+		rc = make_service(r, dns_service(), DNS_OFFSET, err);
+	return rc;
+}
+
 static int make_system_objects(struct registry *r, struct err *err)
 {
 	static const char *const namespaces[] = {"default", "kube-system", "kube-public",
@@ -83,9 +98,7 @@ static int make_system_objects(struct registry *r, struct err *err)
 	if (rc == 0)
 		rc = priority_make_classes(r, err);
 	if (rc == 0)
-		rc = make_service(r, api_service(), 1, err);
-	if (rc == 0 && r->allocator.size > DNS_OFFSET + 1)
-		rc = make_service(r, dns_service(), DNS_OFFSET, err);
+		rc = registry_make_services(r, err);
 	return rc < 0 ? rc : make_builtin_objects(r, err);
 }
 

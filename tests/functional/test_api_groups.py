@@ -560,6 +560,20 @@ def test_builtin_objects(c):
         call(c, "DELETE", path)
         wait("it is back", lambda: exchange(c, "GET", path)[0] == 200)
 
+    for ns, name in (("default", "kubernetes"), ("kube-system", "kube-dns")):
+        path = f"/api/v1/namespaces/{ns}/services/{name}"
+        was = call(c, "GET", path)
+        call(c, "DELETE", path)
+        wait("it is back", lambda: exchange(c, "GET", path)[0] == 200)
+        now = call(c, "GET", path)
+        equal(now["spec"]["clusterIP"], was["spec"]["clusterIP"])
+        true(now["metadata"]["uid"] != was["metadata"]["uid"], "another one")
+    endpoints = "/api/v1/namespaces/default/endpoints/kubernetes"
+    wait("where the API is", lambda: json.loads(exchange(c, "GET", endpoints)[1]).get("subsets", [{"ports": [{}]}])[0]["ports"][0].get("name") == "https")
+    code, text, _ = exchange(c, "DELETE", "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical")
+    equal(code, 403, text)
+    contains(text, "this is a system priority class and cannot be deleted")
+
     services = {o["metadata"]["name"]: o for o in call(c, "GET", "/apis/apiregistration.k8s.io/v1/apiservices")["items"]}
     for group in call(c, "GET", "/apis")["groups"]:
         for v in group["versions"]:
