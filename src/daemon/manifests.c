@@ -11,7 +11,9 @@
 
 #define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
 #define SETTLE_US (500 * USEC_PER_MSEC) /* editors write in several steps */
-#define RETRY_US (10 * USEC_PER_SEC)
+/* What was refused is tried again, ever less often: it may depend on anything. */
+#define RETRY_FIRST_US (10 * USEC_PER_SEC)
+#define RETRY_LAST_US (20 * 60 * USEC_PER_SEC)
 /* After a definition or a namespace has come that a refused object may have waited for. */
 #define SOON_US (20 * USEC_PER_MSEC)
 enum { MANIFEST_MAX = 3 << 20 };
@@ -23,6 +25,7 @@ struct manifests {
 	int fd; /* inotify */
 	struct io *io;
 	struct timer *settle;
+	uint64_t retry_us; /* the next pause; 0: nothing has been refused yet */
 	/* While something was refused: what it may wait for. */
 	struct store_watch *definitions, *namespaces;
 };
@@ -124,6 +127,7 @@ static int select_manifests(const struct dirent *e)
 
 static void retry_soon(struct manifests *m)
 {
+	m->retry_us = 0;
 	timer_arm(m->settle, SOON_US);
 }
 
@@ -156,7 +160,10 @@ static void wait_for_more(struct manifests *m, uint64_t since)
 {
 	struct store *s = registry_store(m->registry);
 
-	timer_arm(m->settle, RETRY_US);
+	m->retry_us = !m->retry_us			? RETRY_FIRST_US
+		      : m->retry_us < RETRY_LAST_US / 2 ? 2 * m->retry_us
+							: RETRY_LAST_US;
+	timer_arm(m->settle, m->retry_us);
 	unwatch(m); /* NULL when there was too much: the timer is left */
 	m->definitions = store_watch_new(s, &kind_customresourcedefinition, since, on_definition,
 					 NULL, m, NULL);
@@ -178,10 +185,12 @@ static void apply_all(void *arg)
 	}
 	if (n >= 0)
 		free(names);
-	if (bad)
+	if (bad) {
 		wait_for_more(m, since);
-	else
+	} else {
 		unwatch(m);
+		m->retry_us = 0;
+	}
 }
 
 static void watch(struct manifests *m)
@@ -203,6 +212,7 @@ static void on_inotify(void *arg, int fd, unsigned what UNUSED)
 	while (read(fd, buf, sizeof(buf)) > 0)
 		;
 	watch(m);
+	m->retry_us = 0;
 	timer_arm(m->settle, SETTLE_US);
 }
 

@@ -352,3 +352,11 @@ def test_start_refused():
             f.write("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: from-file}\n")
         wait("the manifest", lambda: request(c, "GET", MAPS + "/from-file")[0] == 200)
         contains(c.log(), "a-bad.yaml")
+        # What is refused waits for better times, or an edit.
+        for name, refused in (("Not_A_Name", True), ("a-name", False)):
+            with open(os.path.join(c.manifest_dir, "c-refused.yaml"), "w") as f:
+                f.write(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n")
+            if refused:
+                wait("the refusal", lambda: "c-refused.yaml: ConfigMap Not_A_Name" in c.log())
+        wait("what was mended", lambda: request(c, "GET", MAPS + "/a-name")[0] == 200, timeout=5)
+        equal(c.log().count("c-refused.yaml: ConfigMap Not_A_Name"), 1, "times that it was tried")
