@@ -88,6 +88,11 @@ int registry_delete(struct registry *r, const struct kind *k, const char *ns, co
 		    const struct write_options *o, const struct object **ret, bool *ret_gone,
 		    struct err *err) MUST_CHECK;
 
+/* Asks admission policies about a CONNECT to a subresource; options: the object that they see. */
+int registry_connect(struct registry *r, const struct kind *k, const char *subresource,
+		     const char *ns, const char *name, const json_t *options,
+		     const struct write_options *o, struct err *err) MUST_CHECK;
+
 /* DELETE of a pod that its disruption budget must agree to: else 429 with the cause
  * DisruptionBudget. */
 int registry_evict(struct registry *r, const char *ns, const char *name,

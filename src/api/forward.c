@@ -256,7 +256,7 @@ void handle_port_forward(struct call *c)
 {
 	auto_err err = {0};
 
-	if (!pod_find(c, &err))
+	if (call_connect(c, "portforward", &err) < 0 || !pod_find(c, &err))
 		call_reply_err(c, &err);
 	else if (!session_room(c))
 		return;

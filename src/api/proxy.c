@@ -372,6 +372,10 @@ void handle_proxy(struct call *c)
 	struct place place = {0};
 	auto_err err = {0};
 
+	if (call_connect(c, "proxy", &err) < 0) {
+		call_reply_err(c, &err);
+		return;
+	}
 	if (kubelet_page(c))
 		return;
 	if (place_find(c, &place, &err) < 0) {

@@ -441,7 +441,7 @@ static void remote_run(struct call *c, bool attach)
 	r->api = a;
 	r->attach = attach;
 	r->in = r->outputs[0].fd = r->outputs[1].fd = -1;
-	if (remote_parse(c, r, &err) < 0)
+	if (call_connect(c, attach ? "attach" : "exec", &err) < 0 || remote_parse(c, r, &err) < 0)
 		call_reply_err(c, &err);
 	else
 		r->channels = channels_open(c, r->wanted, &channels_ops, r);

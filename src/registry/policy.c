@@ -368,3 +368,18 @@ int policy_review(struct registry *r, const struct review *q, struct err *err)
 	breath_release();
 	return rc;
 }
+
+int registry_connect(struct registry *r, const struct kind *k, const char *subresource,
+		     const char *ns, const char *name, const json_t *options,
+		     const struct write_options *o, struct err *err)
+{
+	return policy_review(r,
+			     &(struct review){.kind = k,
+					      .sub = subresource,
+					      .operation = "CONNECT",
+					      .ns = ns,
+					      .name = name,
+					      .obj = options,
+					      .o = o},
+			     err);
+}

@@ -97,6 +97,18 @@ static json_t *resource_json(const struct kind *k, bool resource)
 			 resource ? "resource" : "kind", resource ? k->plural : k->kind);
 }
 
+/* The object of a CONNECT has a kind of its own. */
+static json_t *kind_json(const struct review *q, const struct kind *k)
+{
+	const struct subresource *s =
+		streq(q->operation, "CONNECT") ? kind_subresource(k, q->sub) : NULL;
+	json_t *v = resource_json(k, false);
+
+	if (s && s->kind)
+		json_put_str(v, "kind", s->kind);
+	return v;
+}
+
 static json_t *user_json(const struct review *q)
 {
 	if (q->o->by)
@@ -112,9 +124,9 @@ static json_t *request_json(const struct review *q, const struct kind *as)
 
 	random_uuid(uid);
 	json_put_str(v, "uid", uid);
-	json_put(v, "kind", resource_json(as, false));
+	json_put(v, "kind", kind_json(q, as));
 	json_put(v, "resource", resource_json(as, true));
-	json_put(v, "requestKind", resource_json(q->kind, false));
+	json_put(v, "requestKind", kind_json(q, q->kind));
 	json_put(v, "requestResource", resource_json(q->kind, true));
 	json_put_str(v, "subResource", q->sub ? q->sub : "");
 	json_put_str(v, "requestSubResource", q->sub ? q->sub : "");

@@ -230,6 +230,37 @@ def test_variables_and_what_else_is_seen(c):
     take_away(c, "sees")
 
 
+def test_connections(c):
+    """exec, attach, portforward and proxy are asked about before anything is looked for."""
+    def connect(resource, method="POST"):
+        return ask(c, method, f"/api/v1/{resource}")
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CONNECT"]}
+    put_to_work(c, policy(
+        "shut", {"expression": "request.operation != 'CONNECT' || request.kind.kind != 'PodExecOptions' || "
+                               "!has(object.command) || object.command[0] != 'sh' || has(object.tty)",
+                 "messageExpression": "'no ' + object.command.join(' ') + ' in ' + request.name"},
+        {"expression": "request.kind.kind != 'PodPortForwardOptions' || object.ports.all(p, p > 1024)"},
+        {"expression": "request.kind.kind != 'ServiceProxyOptions' || !has(object.path) || !object.path.startsWith('/secret')"},
+        rules=[{**rule, "resources": ["pods/exec", "pods/portforward", "services/proxy"]}]))
+    pod, svc = "namespaces/default/pods/nobody", "namespaces/default/services/nothing"
+
+    def answer(code, *args):
+        got = connect(*args)
+        equal(got[0], code, f"{args}: {got[1]}")
+        return got[1]["message"] if code != 404 else ""
+    contains(answer(422, pod + "/exec?command=sh&command=-c&stdout=1"),
+             "pods \"nobody\" is forbidden: ValidatingAdmissionPolicy 'shut' with binding 'shut' denied request: "
+             "no sh -c in nobody")
+    contains(answer(422, pod + "/portforward?ports=80"), "denied request")
+    contains(answer(422, svc + "/proxy/secret/x", "GET"), "denied request")
+    for path in (pod + "/exec?command=sh&tty=1&stdout=1", pod + "/exec?command=ls&stdout=1",
+                 pod + "/portforward?ports=8080", pod + "/attach?stdout=1", pod + "/proxy/secret"):
+        answer(404, path)
+    equal(connect(svc + "/proxy/open", "GET")[0], 404, "another path")
+    take_away(c, "shut")
+    answer(404, pod + "/exec?command=sh&stdout=1")
+
+
 def test_parameters(c):
     made(c, "POST", MAPS, config("limit", most="2"))
     p = policy("takes", {"expression": "!has(object.data) || object.data.size() <= int(params.data.most)",
