@@ -53,11 +53,13 @@ char *json_text_shape(const json_t *v, size_t *ret_len, struct json_shape *shape
  * U+0000 is refused, malformed UTF-8 becomes U+FFFD. Errors are ERR_BAD_REQUEST in the words of
  * Go's encoding/json. */
 json_t *json_parse(const char *text, size_t len, struct err *err);
-/* The same for what strangers send: at most max_values values (SIZE_MAX: any number) and
- * JSON_MEMBERS_MAX members of one object, which jansson goes over in one go now and then; adds
- * `duplicate field "<path>"` to dups (NULL: not told), JSON_DUPLICATES_MAX at most. */
+/* The same for what strangers send: at most max_values values (SIZE_MAX: without bounds),
+ * JSON_MEMBERS_MAX members of one object (jansson moves them in one go when its table grows), keys
+ * of JSON_KEY_MAX bytes (libyaml writes one in one go). What is larger is 413. Adds `duplicate
+ * field "<path>"` to dups (NULL: not told), JSON_DUPLICATES_MAX at most. */
 #define JSON_DUPLICATES_MAX 100
 #define JSON_MEMBERS_MAX 32000
+#define JSON_KEY_MAX (64U << 10)
 json_t *json_scan(const char *text, size_t len, size_t max_values, struct strv *dups,
 		  struct err *err);
 /* Length of the start of s that a JSON string holds as it is: no quote, backslash or control

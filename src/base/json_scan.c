@@ -353,7 +353,14 @@ static int scan_member(struct scan *s, json_t *obj)
 		return -EINVAL;
 	json_object_setn_new_nocheck(obj, key, len, v);
 	path_cut(&s->path, mark);
-	if (json_object_size(obj) > JSON_MEMBERS_MAX && s->max_values < SIZE_MAX) {
+	if (s->max_values == SIZE_MAX)
+		return 0;
+	if (len > JSON_KEY_MAX) {
+		err_set(s->err, ERR_REQUEST_TOO_LARGE,
+			"a key of the object is longer than %u bytes", JSON_KEY_MAX);
+		return -E2BIG;
+	}
+	if (json_object_size(obj) > JSON_MEMBERS_MAX) {
 		err_set(s->err, ERR_REQUEST_TOO_LARGE,
 			"a map of the object holds more than %d values", JSON_MEMBERS_MAX);
 		return -E2BIG;

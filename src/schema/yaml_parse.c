@@ -362,7 +362,7 @@ static char *load_key(struct loader *l, yaml_event_t *e, unsigned depth, bool *m
 		 streq((const char *)e->data.scalar.value, "<<");
 	if (!v)
 		return NULL;
-	if (json_is_string(v))
+	if (json_is_string(v) && json_string_length(v) <= JSON_KEY_MAX)
 		return xstrdup(json_string_value(v));
 	if (json_is_number(v) || json_is_boolean(v)) {
 		auto_free char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
@@ -442,6 +442,10 @@ static json_t *load_mapping(struct loader *l, size_t line, unsigned depth)
 	{
 		if (merge_members(l, out, m, line) < 0)
 			return NULL;
+		if (json_object_size(out) > JSON_MEMBERS_MAX) {
+			fail(l, line, "the map holds too many values");
+			return NULL;
+		}
 	}
 	return json_incref(out);
 }

@@ -177,6 +177,32 @@ static void test_json(void **state UNUSED)
 }
 
 /* Our writer and parser against jansson's, on what is awkward. */
+/* What strangers send is bounded, what we have written ourselves is not. */
+static void test_json_bounds(void **state UNUSED)
+{
+	auto_strbuf map = {0}, key = {0};
+	auto_err values = {0}, members = {0}, length = {0};
+
+	assert_null(json_scan("[1, 2, 3]", 9, 3, NULL, &values));
+	assert_string_equal(values.message, "the object holds more than 3 values");
+	for (size_t i = 0; i <= JSON_MEMBERS_MAX; i++)
+		strbuf_addf(&map, "%s\"k%zu\": 1", i ? ", " : "{", i);
+	strbuf_addc(&map, '}');
+	assert_null(json_scan(map.s, map.len, 1000000, NULL, &members));
+	assert_string_equal(members.message, "a map of the object holds more than 32000 values");
+	strbuf_adds(&key, "{\"");
+	while (key.len < 3 + JSON_KEY_MAX)
+		strbuf_addc(&key, 'k');
+	strbuf_adds(&key, "\": 1}");
+	assert_null(json_scan(key.s, key.len, 10, NULL, &length));
+	assert_string_equal(length.message, "a key of the object is longer than 65536 bytes");
+	assert_int_equal(length.reason, ERR_REQUEST_TOO_LARGE);
+	json_auto_t *a = json_parse(map.s, map.len, NULL), *b = json_parse(key.s, key.len, NULL);
+
+	assert_int_equal(json_object_size(a), JSON_MEMBERS_MAX + 1);
+	assert_int_equal(json_object_size(b), 1);
+}
+
 static void test_json_text(void **state UNUSED)
 {
 	static const char *const texts[] = {
@@ -294,17 +320,12 @@ static void test_metrics(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_err),
-		cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_map),
-		cmocka_unit_test(test_time),
-		cmocka_unit_test(test_encodings),
-		cmocka_unit_test(test_files),
-		cmocka_unit_test(test_json),
-		cmocka_unit_test(test_json_text),
-		cmocka_unit_test(test_json_text_find),
-		cmocka_unit_test(test_show),
-		cmocka_unit_test(test_metrics),
+		cmocka_unit_test(test_err),	  cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_map),	  cmocka_unit_test(test_time),
+		cmocka_unit_test(test_encodings), cmocka_unit_test(test_files),
+		cmocka_unit_test(test_json),	  cmocka_unit_test(test_json_bounds),
+		cmocka_unit_test(test_json_text), cmocka_unit_test(test_json_text_find),
+		cmocka_unit_test(test_show),	  cmocka_unit_test(test_metrics),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
