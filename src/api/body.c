@@ -79,6 +79,39 @@ int call_validation(struct call *c, enum field_validation *ret, struct err *err)
 	return 0;
 }
 
+/* An object of a custom kind has to say what it is. */
+int check_custom_type(const struct kind *k, const json_t *obj, struct err *err)
+{
+	static const char no_version[] =
+		"Object 'apiVersion' is missing in 'object has no apiVersion field'";
+	const char *kind = json_str(obj, "kind", ""), *v = json_str(obj, "apiVersion", "");
+	char version[API_VERSION_MAX];
+	const char *field = NULL, *value = v, *want = kind_api_version(k, version);
+	int rc;
+
+	if (!*v) {
+		rc = err_set(err, ERR_INTERNAL, "Internal error occurred: %s", no_version);
+		err_cause_add(err, NULL, NULL, "%s", no_version);
+		return rc;
+	}
+	if (!streq(kind, k->kind)) {
+		field = "kind";
+		value = kind;
+		want = k->kind;
+	} else if (!streq(v, want)) {
+		field = "apiVersion";
+	}
+	if (!field)
+		return 0;
+	rc = err_set(err, ERR_INVALID,
+		     "%s.%s \"%s\" is invalid: %s: Invalid value: \"%s\": must be %s", kind,
+		     k->group, meta_name(obj), field, value, want);
+	err_about(err, kind, k->group, meta_name(obj));
+	err_cause_add(err, "FieldValueInvalid", field, "Invalid value: \"%s\": must be %s", value,
+		      want);
+	return rc;
+}
+
 /* kind and apiVersion of a body must be those of the URL, or absent. */
 /* older: another version that means the same, or NULL. */
 static int check_type(json_t *obj, const char *api_version, const char *older, const char *kind,
@@ -166,6 +199,25 @@ static json_t *decode(struct call *c, const struct message *m, const char *what,
 	return NULL;
 }
 
+#define SHOWN_MAX 4096 /* of a body in a message */
+
+static int custom_body(struct call *c, const json_t *obj, const char *what, struct err *err)
+{
+	const struct kind *k = c->target.kind;
+	const char *v = json_str(obj, "apiVersion", "");
+	char version[API_VERSION_MAX];
+	size_t len;
+	const char *text = http_body(c->req, &len);
+
+	if (!*json_str(obj, "kind", ""))
+		return err_set(err, ERR_BAD_REQUEST,
+			       "%s cannot be handled as a %s: Object 'Kind' is missing in '%.*s'",
+			       what, k->kind, (int)(len < SHOWN_MAX ? len : SHOWN_MAX), text);
+	if (*v && !streq(v, kind_api_version(k, version)))
+		return 0; /* told as of any kind */
+	return check_custom_type(k, obj, err);
+}
+
 json_t *call_body(struct call *c, const struct message *m, const char *api_version,
 		  const char *kind, struct err *err)
 {
@@ -186,6 +238,8 @@ json_t *call_body_older(struct call *c, const struct message *m, const char *api
 		err_set(err, ERR_BAD_REQUEST, "the body of the request must be an object");
 		return NULL;
 	}
+	if (m && m->custom && custom_body(c, obj, what, err) < 0)
+		return NULL;
 	if (check_type(obj, api_version, older, kind, err) < 0)
 		return NULL;
 	return steal_ptr(obj);

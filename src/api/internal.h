@@ -232,6 +232,8 @@ int call_dry_run(struct call *c, bool *ret, struct err *err) MUST_CHECK;
 /* Whose the changed fields will be: fieldManager, or what User-Agent names; lives as the call. */
 /* Who writes, for struct write_options; lives as the call. */
 const struct write_by *call_by(struct call *c);
+/* Whether an object of a custom kind is one by its kind and apiVersion. */
+int check_custom_type(const struct kind *k, const json_t *obj, struct err *err) MUST_CHECK;
 /* Whether admission policies let the call connect to the subresource ("exec"). */
 int call_connect(struct call *c, const char *sub, struct err *err) MUST_CHECK;
 int call_manager(struct call *c, const char **ret, struct err *err) MUST_CHECK;

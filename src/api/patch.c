@@ -188,6 +188,15 @@ static int check_made(struct call *c, const struct patch *p, json_t *made, struc
 
 	if (rc < 0)
 		return rc;
+	if (json_is_object(made) && k->custom && !*json_str(made, "kind", "")) {
+		auto_free char *text = json_text(made, NULL);
+		auto_free char *why =
+			xasprintf("Object 'Kind' is missing in '%.*s'", VALUE_MAX, text);
+
+		return invalid(p, made, why, err);
+	}
+	if (json_is_object(made) && k->custom && check_custom_type(k, made, err) < 0)
+		return -EINVAL;
 	if (!json_is_object(made) || !streq(json_str(made, "kind", ""), k->kind) ||
 	    !streq(json_str(made, "apiVersion", ""), kind_api_version(k, version)))
 		return err_set(err, ERR_BAD_REQUEST,

@@ -182,9 +182,8 @@ static bool plain_finalizers(const struct kind *k)
 	return k->custom != NULL;
 }
 
-static void check_finalizers(struct check *c, const struct kind *k, const json_t *meta)
+static void check_finalizers(struct check *c, bool plain, const json_t *meta)
 {
-	bool plain = plain_finalizers(k);
 	json_t *v;
 	size_t i;
 
@@ -257,7 +256,7 @@ void check_metadata(struct check *c, const struct kind *k, const json_t *obj, co
 		check_labels(c, "labels", json_object_get(meta, "labels"));
 	check_annotations(c, "annotations", json_object_get(meta, "annotations"));
 	check_owners(c, meta, k->custom != NULL);
-	check_finalizers(c, k, meta);
+	check_finalizers(c, plain_finalizers(k), meta);
 	if (old)
 		check_meta_update(c, meta, json_object_get(old, "metadata"));
 	check_leave(c, mark);
@@ -336,4 +335,61 @@ int schema_validate_view(const struct kind *k, const json_t *obj, const json_t *
 	if (k->custom)
 		custom_validate(k->custom, obj, old, &found);
 	return found.n_causes ? invalid_error(kind_storage(k), obj, &found, err) : 0;
+}
+
+/* ---- objects in custom ones -------------------------------------------------------------- */
+
+/* Says what is wrong with the word, or that there is none. */
+static bool check_word(struct check *c, const json_t *obj, const char *field)
+{
+	const char *text = json_str(obj, field, NULL);
+
+	if (!text)
+		check_required(c, field, "must not be empty");
+	else if (!*text)
+		check_invalid_str(c, field, text, "must not be empty");
+	return text && *text;
+}
+
+static void check_embedded_meta(struct check *c, const json_t *meta)
+{
+	const char *name = json_str(meta, "name", ""), *ns = json_str(meta, "namespace", "");
+	const char *bad = *name ? valid_path_segment(name) : NULL;
+	size_t mark = check_enter(c, "metadata");
+
+	if (bad)
+		check_invalid_str(c, "name", name, "%s", bad);
+	bad = *ns ? valid_dns1123_label(ns) : NULL;
+	if (bad)
+		check_invalid_str(c, "namespace", ns, "%s", bad);
+	check_labels(c, "labels", json_object_get(meta, "labels"));
+	check_annotations(c, "annotations", json_object_get(meta, "annotations"));
+	check_owners(c, meta, true);
+	check_finalizers(c, true, meta);
+	check_leave(c, mark);
+}
+
+void check_embedded(struct err *err, const char *path, const json_t *obj)
+{
+	struct check c = {.err = err};
+	const char *version = json_str(obj, "apiVersion", ""), *kind = json_str(obj, "kind", "");
+	const char *slash = strchr(version, '/'), *bad;
+
+	strbuf_adds(&c.path, path);
+	if (check_word(&c, obj, "apiVersion") && slash && strchr(slash + 1, '/'))
+		check_invalid_str(&c, "apiVersion", version, "unexpected GroupVersion string: %s",
+				  version);
+	if (check_word(&c, obj, "kind")) {
+		auto_free char *lower = xstrdup(kind);
+
+		for (char *p = lower; *p; p++)
+			*p = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+		bad = valid_dns1035_label(lower);
+		if (bad)
+			check_invalid_str(&c, "kind", kind,
+					  "may have mixed case, but should otherwise match: %s",
+					  bad);
+	}
+	check_embedded_meta(&c, json_object_get(obj, "metadata"));
+	strbuf_done(&c.path);
 }

@@ -67,6 +67,10 @@ void check_annotations(struct check *c, const char *field, const json_t *annotat
 void check_selector(struct check *c, const char *field, const json_t *selector);
 void check_metadata(struct check *c, const struct kind *k, const json_t *obj, const json_t *old);
 
+/* An object inside a custom one, at path: it says what it is, and its metadata is that of an
+ * object. */
+void check_embedded(struct err *err, const char *path, const json_t *obj);
+
 /* A whole PodSpec; the path is at it. */
 void check_pod_spec(struct check *c, const json_t *spec);
 /* A PersistentVolumeSpec that stands in another object. */

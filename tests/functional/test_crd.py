@@ -159,6 +159,45 @@ def test_status_of_a_definition(c):
     remove(c, "widgets.example.com")
 
 
+def test_what_objects_are(c):
+    """Of custom kinds, and of objects inside them, nobody guesses what they are."""
+    define(c, widgets())
+    bad = widget("a")
+    refused(c, "POST", WIDGETS, {**bad, "kind": ""}, 400, "Widget in version \"v1\" cannot be handled as a Widget: "
+            "Object 'Kind' is missing in '{\"apiVersion\": ")
+    refused(c, "POST", WIDGETS, {**bad, "apiVersion": ""}, 500,
+            "Object 'apiVersion' is missing in 'object has no apiVersion field'")
+    answer = refused(c, "POST", WIDGETS, {**bad, "kind": "Other"}, 422,
+                     'Other.example.com "a" is invalid: kind: Invalid value: "Other": must be Widget')
+    equal(answer["details"]["causes"][0]["field"], "kind")
+    made(c, "POST", WIDGETS, bad)
+    refused(c, "PATCH", WIDGETS + "/a", {"kind": None}, 422, "Object 'Kind' is missing in", kind=MERGE)
+    refused(c, "PATCH", WIDGETS + "/a", {"apiVersion": "example.com/v7"}, 422,
+            'apiVersion: Invalid value: "example.com/v7": must be example.com/v1', kind=MERGE)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "x": 1}
+
+    def embedded(code, text, **changes):
+        refused(c, "POST", WIDGETS, widget("e", template={**pod, **changes}), code, "spec.template." + text)
+    embedded(422, "kind: Required value: must not be empty", kind=None)
+    embedded(422, 'kind: Invalid value: "": must not be empty', kind="")
+    embedded(422, 'kind: Invalid value: "a pod": may have mixed case, but should otherwise match: a DNS-1035', kind="a pod")
+    embedded(422, 'apiVersion: Invalid value: "a/b/c": unexpected GroupVersion string: a/b/c', apiVersion="a/b/c")
+    embedded(400, "kind: Invalid value: 1: must be a string", kind=1)
+    embedded(400, 'metadata: Invalid value: "x": json: cannot unmarshal string', metadata="x")
+    embedded(400, 'metadata: Invalid value: {"name":1}: json: cannot unmarshal number', metadata={"name": 1})
+    embedded(422, "metadata.name: Invalid value: \"a/b\": may not contain '/'", metadata={"name": "a/b"})
+    embedded(422, 'metadata.namespace: Invalid value: "A"', metadata={"namespace": "A"})
+    embedded(422, 'metadata.labels: Invalid value: "a b": ', metadata={"labels": {"a b": "c"}})
+    embedded(422, 'metadata.annotations: Invalid value: "a b": ', metadata={"annotations": {"a b": "c"}})
+    embedded(422, 'metadata.finalizers: Invalid value: "a b": ', metadata={"finalizers": ["a b"]})
+    embedded(422, "metadata.ownerReferences.uid: Required value", metadata={
+        "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x"}]})
+    kept = made(c, "POST", WIDGETS, widget("e", template={**pod, "metadata": {"name": "x", "odd": 1}}))
+    equal(kept["spec"]["template"], {**pod, "metadata": {"name": "x"}})
+    equal(made(c, "POST", WIDGETS, widget("f", template={**pod, "metadata": None}))["spec"]["template"]["metadata"], {})
+    remove(c, "widgets.example.com")
+
+
 def test_many_definitions(c):
     for i in range(10):
         crd = widgets(plural=f"many{i}s", kind=f"Many{i}", short=f"m{i}")

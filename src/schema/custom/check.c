@@ -5,6 +5,7 @@
  * was not changed is not complained about (validation ratcheting).
  */
 #include "custom.h"
+#include "../validate.h"
 
 #include <math.h>
 
@@ -341,21 +342,6 @@ static void check_required_members(struct run *r, const struct rules *rules, con
 	}
 }
 
-/* An object inside the object says what it is. */
-static void check_embedded(struct run *r, const json_t *v)
-{
-	static const char *const words[] = {"apiVersion", "kind"};
-	size_t mark = r->path.len;
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		if (*json_str(v, words[i], ""))
-			continue;
-		path_add(&r->path, words[i]);
-		complain(r, "FieldValueRequired", "Required value: must not be empty");
-		path_cut(&r->path, mark);
-	}
-}
-
 static void check_members(struct run *r, const struct node *n, const json_t *v, const json_t *old)
 {
 	size_t mark = r->path.len;
@@ -469,7 +455,7 @@ static void check_by_type(struct run *r, const struct node *n, const json_t *v, 
 		if (rules)
 			check_required_members(r, rules, v);
 		if (n->flags & NODE_EMBEDDED)
-			check_embedded(r, v);
+			check_embedded(r->err, path_of(r), v);
 	} else if (json_is_array(v)) {
 		check_array(r, n, v, json_is_array(old) ? old : NULL);
 	} else if (rules && json_is_string(v)) {

@@ -13,6 +13,8 @@
 struct pruning {
 	struct strbuf path;
 	struct strv *found;
+	struct err *err; /* gets what an object inside the object may not be; NULL: never mind */
+	bool refused;
 };
 
 static void prune(struct pruning *p, const struct node *n, json_t *v, bool root);
@@ -42,17 +44,43 @@ static bool is_meta(const char *key)
 	return streq(key, "apiVersion") || streq(key, "kind") || streq(key, "metadata");
 }
 
+static void refuse(struct pruning *p, const char *key, const json_t *v, const char *why)
+{
+	auto_free char *value = json_text(v, NULL);
+
+	if (!p->refused && p->err)
+		err_set(p->err, ERR_BAD_REQUEST, "%s.%s: Invalid value: %s: %s",
+			p->path.len ? p->path.s : "", key, value, why);
+	p->refused = true;
+}
+
 /* The metadata of an object inside the object is that of any object, too. */
 static void prune_metadata(struct pruning *p, json_t *meta)
 {
 	auto_strv unknown = {0};
 	auto_err err = {0};
+	json_auto_t *sent = p->err ? json_deep_copy(meta) : NULL;
 
-	if (schema_check(message_find(OBJECT_META), NULL, meta, FIELDS_WARN, &unknown, &err) < 0)
-		return; /* validation says what it is to be */
+	if (schema_check(message_find(OBJECT_META), NULL, meta, FIELDS_WARN, &unknown, &err) < 0) {
+		refuse(p, "metadata", sent ? sent : meta, err_message(&err));
+		return;
+	}
 	for (size_t i = 0; p->found && i < unknown.n; i++)
 		strv_addf(p->found, "unknown field \"%s%smetadata.%s", p->path.len ? p->path.s : "",
 			  p->path.len ? "." : "", unknown.v[i] + strcspn(unknown.v[i], "\"") + 1);
+}
+
+/* A member that every object has, of one inside the object. */
+static void prune_embedded(struct pruning *p, json_t *obj, const char *key, json_t *v)
+{
+	if (!streq(key, "metadata")) {
+		if (!json_is_string(v) && !json_is_null(v))
+			refuse(p, key, v, "must be a string");
+	} else if (json_is_null(v)) {
+		json_object_set_new(obj, key, json_object());
+	} else {
+		prune_metadata(p, v);
+	}
 }
 
 static void prune_object(struct pruning *p, const struct node *n, json_t *v, bool root)
@@ -67,8 +95,8 @@ static void prune_object(struct pruning *p, const struct node *n, json_t *v, boo
 
 		breathe();
 		if (root && is_meta(key)) {
-			if (p->path.len && streq(key, "metadata") && json_is_object(member))
-				prune_metadata(p, member);
+			if (p->path.len)
+				prune_embedded(p, v, key, member);
 			continue;
 		}
 		if (child)
@@ -100,6 +128,15 @@ static void prune(struct pruning *p, const struct node *n, json_t *v, bool root)
 			path_cut(&p->path, mark);
 		}
 	}
+}
+
+static int prune_strictly(const struct node *n, json_t *v, struct strv *found, struct err *err)
+{
+	struct pruning p = {.found = found, .err = err};
+
+	prune(&p, n, v, true);
+	strbuf_done(&p.path);
+	return p.refused ? -EINVAL : 0;
 }
 
 void node_prune(const struct node *n, json_t *v, bool root, struct strv *found)
@@ -216,8 +253,7 @@ int custom_decode(struct custom_kind *k, const char *what, json_t *obj, struct s
 	for (size_t i = 0; found && i < unknown.n; i++)
 		strv_addf(found, "unknown field \"metadata.%s",
 			  unknown.v[i] + strcspn(unknown.v[i], "\"") + 1);
-	node_prune(custom_root(k), obj, true, found);
-	return 0;
+	return prune_strictly(custom_root(k), obj, found, err);
 }
 
 void custom_default(struct custom_kind *k, json_t *obj)
