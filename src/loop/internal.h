@@ -30,6 +30,7 @@ struct loop {
 	uint64_t task_number, task_turn;
 	struct work task_work, bury_work;
 	struct list retired;
+	size_t newly_retired; /* since retired_bury() */
 	struct turn_times times, times_lately;
 	uint64_t cpu_us;     /* of the thread when the turn before ended */
 	struct timer *until; /* loop_run_until()'s limit */

@@ -197,14 +197,18 @@ void loop_retire(struct loop *loop, void (*fn)(void *), void *ptr)
 	*r = (struct retired){.fn = fn, .ptr = ptr, .number = loop->task_number};
 	list_init(&r->node);
 	list_add_tail(&loop->retired, &r->node);
+	loop->newly_retired++;
 }
 
-/* A long task leaves much behind: what does not fit into a slice is left to the next turns. */
+/* A long task leaves much behind: what does not fit into a slice is left to the next turns. But as
+ * much goes as has come, or a loop that is busy for long would keep all. */
 void retired_bury(struct loop *loop)
 {
 	uint64_t oldest = UINT64_MAX;
 	mono_t start = mono_now();
+	size_t due = loop->newly_retired;
 
+	loop->newly_retired = 0;
 	list_foreach (&loop->tasks, t, struct task, node)
 		if (t->number < oldest)
 			oldest = t->number;
@@ -216,7 +220,8 @@ void retired_bury(struct loop *loop)
 		list_del(&r->node);
 		r->fn(r->ptr);
 		free(r);
-		if (loop_slice_over(start)) {
+		due -= due > 0;
+		if (!due && loop_slice_over(start)) {
 			work_queue_next(loop, &loop->bury_work);
 			return;
 		}

@@ -233,6 +233,28 @@ static void test_task_retire(void **state)
 	assert_int_equal(s.freed, 4);
 }
 
+static void on_freed_slowly(void *arg)
+{
+	mono_t start = mono_now();
+
+	while (mono_sub(mono_now(), start) < 20)
+		;
+	on_freed(arg);
+}
+
+/* However much is retired in a turn and however long freeing it takes, no heap of it grows. */
+static void test_retired_goes(void **state)
+{
+	struct sum s = {0};
+
+	for (int turn = 1; turn <= 20; turn++) {
+		for (int i = 0; i < 100; i++)
+			loop_retire(*state, on_freed_slowly, &s);
+		loop_bury(*state);
+		assert_int_equal(s.freed, turn * 100);
+	}
+}
+
 /* 200,000 values nested 200 deep: as deep as a stack has to be, freed by a task. */
 static json_t *large_value(void)
 {
@@ -571,6 +593,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_task_slices, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_task_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_task_retire, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_retired_goes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_task_values, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_child, setup, teardown),
