@@ -5,7 +5,6 @@
  * was not changed is not complained about (validation ratcheting).
  */
 #include "custom.h"
-#include "../validate.h"
 
 #include <math.h>
 
