@@ -208,6 +208,29 @@ static void limits_condition(const struct node *n, json_t *list, const json_t *o
 	condition(list, old, "LimitsNotEnforced", true, "CgroupControllersMissing", text);
 }
 
+static bool is_ours(const json_t *condition)
+{
+	static const char *const types[] = {"NetworkUnavailable", "MemoryPressure",
+					    "DiskPressure",	  "PIDPressure",
+					    "LimitsNotEnforced",  "Ready"};
+	const char *type = json_str(condition, "type", "");
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (streq(type, types[i]))
+			return true;
+	return false;
+}
+
+/* What others watch for on the node (disks, kernels), they say there themselves. */
+static void keep_conditions(json_t *list, const json_t *old)
+{
+	size_t i;
+	json_t *c;
+
+	json_array_foreach(json_object_get(old, "conditions"), i, c) if (!is_ours(c))
+		json_array_append(list, c);
+}
+
 static json_t *conditions(const struct node *n, const json_t *old)
 {
 	json_t *list = json_array();
@@ -227,17 +250,21 @@ static json_t *conditions(const struct node *n, const json_t *old)
 		  "kubelet has sufficient PID available");
 	limits_condition(n, list, old);
 	condition(list, old, "Ready", true, "KubeletReady", "kubelet is posting ready status");
+	keep_conditions(list, old);
 	return list;
 }
 
 /* ---- the object --------------------------------------------------------------------------- */
 
+/* Resources that somebody has advertised (PATCH of status.capacity) stay, and are allocatable. */
 static json_t *make_status(const struct node *n, const json_t *old)
 {
-	json_t *status = json_object(), *c = capacity(n);
+	json_t *status = old ? json_deep_copy(old) : json_object();
+	json_auto_t *own = capacity(n);
+	json_t *all = json_obj(status, "capacity");
 
-	json_object_set_new(status, "capacity", c);
-	json_object_set_new(status, "allocatable", json_deep_copy(c));
+	json_object_update(all, own);
+	json_object_set_new(status, "allocatable", json_deep_copy(all));
 	json_object_set_new(status, "conditions", conditions(n, old));
 	json_object_set_new(status, "addresses", addresses(n));
 	json_object_set_new(status, "nodeInfo", node_info(n));
@@ -250,7 +277,7 @@ static void beat(json_t *status)
 	size_t i;
 	json_t *c;
 
-	json_array_foreach(json_object_get(status, "conditions"), i, c)
+	json_array_foreach(json_object_get(status, "conditions"), i, c) if (is_ours(c))
 		json_put_time(c, "lastHeartbeatTime", time(NULL));
 }
 
@@ -358,12 +385,12 @@ static void on_images(void *arg)
 			pod_kick(p);
 }
 
-/* `kubectl delete node` takes the object away, not the machine. */
+/* `kubectl delete node` takes the object away, not the machine; what others write is completed. */
 static bool on_node(void *arg, const struct store_event *ev)
 {
 	struct node *n = arg;
 
-	if (ev->type == STORE_DELETED && streq(ev->obj->name, n->name))
+	if (ev->type != STORE_ADDED && streq(ev->obj->name, n->name))
 		work_queue(n->loop, &n->status_work);
 	return true;
 }
