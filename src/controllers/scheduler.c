@@ -6,8 +6,6 @@
  */
 #include "scheduler.h"
 
-#define SCHEDULER_COMPONENT "default-scheduler"
-
 /* Requests of one pod: the sum of its containers, at least each init container (sidecars add up).
  */
 static int64_t request(const json_t *container, const char *resource)
@@ -21,13 +19,15 @@ static int64_t request(const json_t *container, const char *resource)
 	return milli;
 }
 
-static int64_t pod_request(const json_t *pod, const char *resource)
+int64_t pod_request(const json_t *pod, const char *resource)
 {
 	int64_t sum = 0, sidecars = 0, most = 0, overhead = 0;
 	const char *text;
 	json_t *c;
 	size_t i;
 
+	if (streq(resource, "pods"))
+		return 1000;
 	json_array_foreach(json_at(pod, "spec.containers"), i, c) sum += request(c, resource);
 	json_array_foreach(json_at(pod, "spec.initContainers"), i, c)
 	{
@@ -44,7 +44,7 @@ static int64_t pod_request(const json_t *pod, const char *resource)
 	return (sum + sidecars > most ? sum + sidecars : most) + overhead;
 }
 
-static int64_t allocatable(const json_t *node, const char *resource)
+int64_t node_allocatable(const json_t *node, const char *resource)
 {
 	const char *text =
 		json_string_value(json_object_get(json_at(node, "status.allocatable"), resource));
@@ -53,7 +53,7 @@ static int64_t allocatable(const json_t *node, const char *resource)
 	return text && quantity_parse_milli(text, &milli) == 0 ? milli : 0;
 }
 
-static bool uses_resources(const json_t *pod, const char *node)
+bool pod_is_on(const json_t *pod, const char *node)
 {
 	const char *phase = json_str(pod, "status.phase", "");
 
@@ -61,21 +61,35 @@ static bool uses_resources(const json_t *pod, const char *node)
 	       !streq(phase, "Failed");
 }
 
-/* What the node's pods leave of a resource, in thousandths. */
-static int64_t room_for(const struct controller *c, const struct object *node, const char *resource)
+int64_t pod_priority(const json_t *pod)
+{
+	return json_int(pod, "spec.priority", 0);
+}
+
+bool pod_is_promised(const struct object *pod, const char *node, const struct object *other)
+{
+	const json_t *p = object_json(pod);
+
+	return streq(json_str(p, "status.nominatedNodeName", ""), node) &&
+	       str_empty(json_str(p, "spec.nodeName", "")) && pod_active(p) &&
+	       !streq(pod->uid, other->uid) && pod_priority(p) >= pod_priority(object_json(other));
+}
+
+/* What the node's pods leave of a resource to this one, in thousandths. */
+static int64_t room_for(const struct controller *c, const struct object *pod,
+			const struct object *node, const char *resource)
 {
 	struct store_iter it = store_iter(c->store, &kind_pod, NULL);
-	int64_t left = allocatable(object_json(node), resource);
+	int64_t left = node_allocatable(object_json(node), resource);
 	const struct object *o;
 
 	while ((o = store_next(&it)))
-		if (uses_resources(object_json(o), node->name))
-			left -= streq(resource, "pods") ? 1000
-							: pod_request(object_json(o), resource);
+		if (pod_is_on(object_json(o), node->name) || pod_is_promised(o, node->name, pod))
+			left -= pod_request(object_json(o), resource);
 	return left;
 }
 
-static bool host_ports_clash(const json_t *a, const json_t *b)
+static bool ports_clash(const json_t *a, const json_t *b)
 {
 	const char *ip_a = json_str(a, "hostIP", ""), *ip_b = json_str(b, "hostIP", "");
 	bool any = !*ip_a || !*ip_b || streq(ip_a, "0.0.0.0") || streq(ip_b, "0.0.0.0");
@@ -95,7 +109,7 @@ static bool pods_clash(const json_t *a, const json_t *b)
 		json_array_foreach(json_object_get(ca, "ports"), j, pa)
 			json_array_foreach(json_at(b, "spec.containers"), k, cb)
 				json_array_foreach(json_object_get(cb, "ports"), l,
-						   pb) if (host_ports_clash(pa, pb)) return true;
+						   pb) if (ports_clash(pa, pb)) return true;
 	return false;
 }
 
@@ -104,19 +118,23 @@ static bool wants_host_ports(const struct object *pod)
 	return strstr(pod->text, "\"hostPort\"") != NULL;
 }
 
+bool host_ports_clash(const struct object *a, const struct object *b)
+{
+	return wants_host_ports(a) && wants_host_ports(b) &&
+	       pods_clash(object_json(a), object_json(b));
+}
+
 static bool ports_taken(const struct controller *c, const struct object *pod, const char *node)
 {
 	struct store_iter it = store_iter(c->store, &kind_pod, NULL);
 	const struct object *o;
 
 	while (wants_host_ports(pod) && (o = store_next(&it)))
-		if (wants_host_ports(o) && uses_resources(object_json(o), node) &&
-		    pods_clash(object_json(pod), object_json(o)))
+		if (pod_is_on(object_json(o), node) && host_ports_clash(pod, o))
 			return true;
 	return false;
 }
 
-/* Every resource that a container of the list asks for, once; upstream begins with its own. */
 static void add_asked(struct strv *names, const json_t *containers)
 {
 	const char *name;
@@ -133,24 +151,34 @@ static void add_asked(struct strv *names, const json_t *containers)
 	}
 }
 
+void pod_asks(const json_t *pod, struct strv *names)
+{
+	strv_add(names, "pods");
+	strv_add(names, "cpu");
+	strv_add(names, "memory");
+	strv_add(names, "ephemeral-storage");
+	add_asked(names, json_at(pod, "spec.containers"));
+	add_asked(names, json_at(pod, "spec.initContainers"));
+}
+
 /* Appends upstream's words for every resource that does not fit. */
-static void check_fit(const struct controller *c, const json_t *pod, const struct object *node,
-		      struct strv *why)
+static void check_fit(const struct controller *c, const struct object *pod,
+		      const struct object *node, struct strv *why)
 {
 	auto_strv names = {0};
 
-	if (room_for(c, node, "pods") < 1000)
-		strv_add(why, "Too many pods");
-	strv_add(&names, "cpu");
-	strv_add(&names, "memory");
-	strv_add(&names, "ephemeral-storage");
-	add_asked(&names, json_at(pod, "spec.containers"));
-	add_asked(&names, json_at(pod, "spec.initContainers"));
+	pod_asks(object_json(pod), &names);
 	for (size_t i = 0; i < names.n; i++) {
-		int64_t want = pod_request(pod, names.v[i]);
+		const char *name = names.v[i];
+		int64_t want = pod_request(object_json(pod), name);
 
-		if (want && want > room_for(c, node, names.v[i]))
-			strv_addf(why, "Insufficient %s", names.v[i]);
+		if (!want || (want <= node_allocatable(object_json(node), name) &&
+			      want <= room_for(c, pod, node, name)))
+			continue;
+		if (streq(name, "pods"))
+			strv_add(why, "Too many pods");
+		else
+			strv_addf(why, "Insufficient %s", name);
 	}
 }
 
@@ -160,9 +188,8 @@ static bool node_ready(const json_t *node)
 		     "True");
 }
 
-/* Reasons against this node; none: it fits. */
-static void filter(const struct controller *c, const struct object *pod, const struct object *node,
-		   struct strv *why)
+/* What keeps the pod from this node, whoever else is there. */
+static void filter_node(const struct object *pod, const struct object *node, struct strv *why)
 {
 	const json_t *p = object_json(pod), *n = object_json(node);
 	const json_t *taint = untolerated_taint(p, n);
@@ -176,10 +203,17 @@ static void filter(const struct controller *c, const struct object *pod, const s
 		strv_add(why, "node(s) didn't match Pod's node affinity/selector");
 	else if (!node_ready(n))
 		strv_add(why, "node(s) were not ready");
-	else if (ports_taken(c, pod, node->name))
+}
+
+/* Reasons against this node; none: it fits. */
+static void filter(const struct controller *c, const struct object *pod, const struct object *node,
+		   struct strv *why)
+{
+	filter_node(pod, node, why);
+	if (!why->n && ports_taken(c, pod, node->name))
 		strv_add(why, "node(s) didn't have free ports for the requested pod ports");
 	if (!why->n)
-		check_fit(c, p, node, why);
+		check_fit(c, pod, node, why);
 }
 
 static int bind_pod(struct controller *c, const struct object *pod, const char *node,
@@ -198,33 +232,35 @@ static int bind_pod(struct controller *c, const struct object *pod, const char *
 	return r;
 }
 
+/* nominated: where room is being made, or NULL. */
 static int refuse(struct controller *c, const struct object *pod, const char *reason,
-		  const char *message, struct err *err)
+		  const char *message, const char *nominated, struct err *err)
 {
 	json_t *status = json_deep_copy(json_at(object_json(pod), "status"));
+	const char *before = json_str(object_json(pod), "status.nominatedNodeName", NULL);
 	bool changed;
 
 	status = status ? status : json_object();
 	changed = condition_set(status, "PodScheduled", "False", reason, message, wall_now());
-	if (!changed) {
+	if (!changed && str_eq(before, nominated)) {
 		json_decref(status);
 		return 0;
 	}
-	if (streq(reason, "Unschedulable"))
+	if (nominated)
+		json_put_str(status, "nominatedNodeName", nominated);
+	else
+		json_object_del(status, "nominatedNodeName");
+	if (changed && streq(reason, "Unschedulable"))
 		registry_event(c->registry, pod, NULL, "Warning", "FailedScheduling",
 			       SCHEDULER_COMPONENT, "%s", message);
 	return registry_set_status(c->registry, &kind_pod, pod->ns, pod->name, pod->uid, status,
 				   STORE_VOLATILE, err);
 }
 
-/* "0/1 nodes are available: 1 Insufficient cpu. preemption: ..." as upstream words it. */
-static char *explain(size_t nodes, const struct strv *reasons)
+/* Appends "0/1 nodes are available: 1 Insufficient cpu." as upstream words it. */
+static void add_reasons(struct strbuf *b, size_t nodes, const struct strv *reasons)
 {
-	auto_strbuf b = {0};
-
-	if (!nodes)
-		return xstrdup("no nodes available to schedule pods");
-	strbuf_addf(&b, "0/%zu nodes are available:", nodes);
+	strbuf_addf(b, "0/%zu nodes are available:", nodes);
 	for (size_t i = 0; i < reasons->n; i++) {
 		size_t count = 0;
 		bool first = true;
@@ -236,23 +272,57 @@ static char *explain(size_t nodes, const struct strv *reasons)
 			first &= !(same && j < i);
 		}
 		if (first)
-			strbuf_addf(&b, "%s %zu %s", b.s[b.len - 1] == ':' ? "" : ",", count,
+			strbuf_addf(b, "%s %zu %s", b->s[b->len - 1] == ':' ? "" : ",", count,
 				    reasons->v[i]);
 	}
-	strbuf_addf(&b,
-		    ". preemption: 0/%zu nodes are available: %zu No preemption victims found for "
-		    "incoming pod.",
-		    nodes, nodes);
-	return strbuf_steal(&b);
+	strbuf_addc(b, '.');
+}
+
+/* Tries it on one node after the other; what came of it is appended to b. */
+static int make_room(struct controller *c, const struct object *pod, struct strbuf *b,
+		     const char **nominated, struct err *err)
+{
+	struct store_iter it = store_iter(c->store, &kind_node, NULL);
+	enum preemption result = PREEMPT_NONE;
+	const struct object *node;
+	auto_strv why = {0};
+	size_t nodes = 0;
+
+	for (; (node = store_next(&it)); nodes++) {
+		auto_strv never = {0};
+		int r = 0;
+
+		filter_node(pod, node, &never);
+		if (!never.n)
+			r = preempt(c, pod, node, &result, err);
+		if (r < 0)
+			return r;
+		if (result != PREEMPT_NONE) {
+			*nominated = node->name;
+			break;
+		}
+		strv_add(&why, never.n ? "Preemption is not helpful for scheduling"
+				       : "No preemption victims found for incoming pod");
+	}
+	if (result == PREEMPT_WAIT)
+		strbuf_adds(b, " preemption: not eligible due to a terminating pod on the "
+			       "nominated node.");
+	if (result != PREEMPT_NONE)
+		return 0;
+	strbuf_adds(b, " preemption: ");
+	add_reasons(b, nodes, &why);
+	return 0;
 }
 
 static int schedule(struct controller *c, const struct object *pod, struct err *err)
 {
 	struct store_iter it = store_iter(c->store, &kind_node, NULL);
+	const char *nominated = NULL;
 	const struct object *node;
 	auto_strv reasons = {0};
-	auto_free char *message = NULL;
+	auto_strbuf b = {0};
 	size_t nodes = 0;
+	int r = 0;
 
 	for (; (node = store_next(&it)); nodes++) {
 		auto_strv why = {0};
@@ -263,8 +333,15 @@ static int schedule(struct controller *c, const struct object *pod, struct err *
 		for (size_t i = 0; i < why.n; i++)
 			strv_add(&reasons, why.v[i]);
 	}
-	message = explain(nodes, &reasons);
-	return refuse(c, pod, "Unschedulable", message, err);
+	if (!nodes)
+		return refuse(c, pod, "Unschedulable", "no nodes available to schedule pods", NULL,
+			      err);
+	add_reasons(&b, nodes, &reasons);
+	if (streq(json_str(object_json(pod), "spec.preemptionPolicy", ""), "Never"))
+		strbuf_adds(&b, " preemption: not eligible due to preemptionPolicy=Never.");
+	else
+		r = make_room(c, pod, &b, &nominated, err);
+	return r < 0 ? r : refuse(c, pod, "Unschedulable", b.s, nominated, err);
 }
 
 static bool waits(const json_t *pod)
@@ -329,7 +406,7 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 		return 0;
 	if (json_len(object_json(pod), "spec.schedulingGates"))
 		r = refuse(c, pod, "SchedulingGated",
-			   "Scheduling is blocked due to non-empty scheduling gates", err);
+			   "Scheduling is blocked due to non-empty scheduling gates", NULL, err);
 	else
 		r = schedule(c, pod, err);
 	return r == -ENOENT ? 0 : r;

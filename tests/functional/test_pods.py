@@ -507,6 +507,28 @@ def test_scheduling(c):
     remove(c, "picky", "giant", "cordoned", "tainted")
 
 
+def test_advertised_resources(c):
+    """What somebody says the node has besides, pods may ask for; of more priority they get it from others."""
+    c.kubectl("patch", "node", c.name, "--subresource=status", "-p",
+              '{"status":{"capacity":{"example.com/device":"2"},"conditions":[{"type":"DiskWorn","status":"False"}]}}')
+    wait("it to be allocatable", lambda: c.get("node", c.name)["status"]["allocatable"].get("example.com/device") == "2")
+    c.apply({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "first"}, "value": 10})
+    for name in ("elder", "younger", "urgent"):
+        p = pod(name, resources={"limits": {"example.com/device": "1"}})
+        if name == "urgent":
+            p["spec"]["priorityClassName"] = "first"
+        c.apply(p)
+        running(c, name)
+        time.sleep(1.1 if name == "elder" else 0)
+    event(c, "younger", "Preempted by pod ")
+    wait("the later one to go", lambda: not c.kubectl("get", "pod", "younger", check=False).stdout)
+    equal(status(c, "elder")["phase"], "Running", "phase")
+    remove(c, "elder", "urgent")
+    c.kubectl("patch", "node", c.name, "--subresource=status", "-p", '{"status":{"capacity":{"example.com/device":null}}}')
+    wait("it to be gone", lambda: "example.com/device" not in c.get("node", c.name)["status"]["allocatable"])
+    equal(c.condition("node", c.name, "DiskWorn"), "False", "condition of somebody else")
+
+
 def test_host_network_and_ports(c):
     p = pod("hostnet", ["/bin/hello", "--http", "18080"], ports=[{"containerPort": 18080}])
     p["spec"].update(hostNetwork=True)

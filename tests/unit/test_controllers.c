@@ -606,6 +606,93 @@ static void delete_with(const struct kind *k, const char *name, const char *prop
 		fail_msg("delete: %s", err_message(&err));
 }
 
+/* class: NULL for priority 0 */
+static void create_claimant(const char *name, const char *class, const char *cpu)
+{
+	auto_free char *pod = xasprintf(
+		"{'apiVersion':'v1','kind':'Pod','metadata':{'name':'%s','namespace':'default',"
+		"'labels':{'app':'%s'}},'spec':{'priorityClassName':'%s','containers':[{'name':"
+		"'c','image':'web:1','resources':{'requests':{'cpu':'%s'}}}]}}",
+		name, name, class, cpu);
+
+	create(&kind_pod, "default", pod);
+}
+
+static void create_class(const char *name, int value, const char *policy)
+{
+	auto_free char *class = xasprintf(
+		"{'apiVersion':'scheduling.k8s.io/v1','kind':'PriorityClass','metadata':{'name':"
+		"'%s'},'value':%d,'preemptionPolicy':'%s'}",
+		name, value, policy);
+
+	create(&kind_priorityclass, "", class);
+}
+
+static const char *why_pending(struct fixture *f, const char *name)
+{
+	return json_str(condition_find(json_at(get(f, &kind_pod, "default", name), "status"),
+				       "PodScheduled"),
+			"message", "");
+}
+
+static const char *place_of(struct fixture *f, const char *name)
+{
+	return json_str(get(f, &kind_pod, "default", name), "spec.nodeName", "");
+}
+
+/* Who has more priority gets room, from as few as possible and from the least; equals do not. */
+static void test_preemption(void **state)
+{
+	struct fixture *f = *state;
+	const json_t *pod, *cond;
+
+	node_up("4");
+	create_class("low", 1, "PreemptLowerPriority");
+	create_class("middle", 10, "PreemptLowerPriority");
+	create_class("high", 100, "PreemptLowerPriority");
+	create_class("polite", 100, "Never");
+	create_claimant("a", "middle", "1");
+	create_claimant("b", "low", "1");
+	create_claimant("c", "low", "1");
+	create_claimant("d", "high", "1");
+	run(f);
+
+	create_claimant("polite", "polite", "1");
+	create_claimant("equal", "low", "1");
+	create_claimant("much", "high", "4");
+	run(f);
+	assert_string_equal(place_of(f, "c"), "node1");
+	assert_string_equal(why_pending(f, "polite"),
+			    "0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible "
+			    "due to preemptionPolicy=Never.");
+	assert_true(
+		str_ends(why_pending(f, "equal"), "No preemption victims found for incoming pod."));
+	assert_true(
+		str_ends(why_pending(f, "much"), "No preemption victims found for incoming pod."));
+	delete_with(&kind_pod, "polite", NULL);
+	run(f);
+
+	create_claimant("more", "high", "2");
+	settle(f);
+	pod = get(f, &kind_pod, "default", "more");
+	assert_string_equal(json_str(pod, "status.nominatedNodeName", ""), "node1");
+	assert_true(str_starts(why_pending(f, "more"),
+			       "0/1 nodes are available: 1 Insufficient cpu. preemption: not "
+			       "eligible due to a terminating pod"));
+	assert_false(meta_deleting(get(f, &kind_pod, "default", "a")));
+	for (const char *const *name = (const char *const[]){"b", "c", NULL}; *name; name++) {
+		pod = get(f, &kind_pod, "default", *name);
+		assert_true(meta_deleting(pod));
+		cond = condition_find(json_at(pod, "status"), "DisruptionTarget");
+		assert_string_equal(json_str(cond, "reason", ""), "PreemptionByScheduler");
+	}
+	run(f);
+	assert_null(get(f, &kind_pod, "default", "b"));
+	assert_string_equal(place_of(f, "more"), "node1");
+	assert_string_equal(place_of(f, "a"), "node1");
+	assert_string_equal(place_of(f, "equal"), "");
+}
+
 static void test_garbage(void **state)
 {
 	struct fixture *f = *state;
@@ -827,6 +914,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_mirrors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unschedulable, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_extended_resources, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_preemption, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_namespace, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_addresses, setup, teardown),
