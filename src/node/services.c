@@ -374,14 +374,14 @@ static void add_local(json_t *found, const json_t *slice, const char *node)
 }
 
 /* Balancers ask there whether a machine has pods of the Service. */
-static void set_health_port(const struct build *b, const json_t *service)
+static void set_health_port(const struct build *b, const json_t *service, bool ours)
 {
 	json_auto_t *found = json_object();
 
 	for (size_t i = 0; i < b->entry->slices.n; i++)
 		add_local(found, slice_at(b, service, i), b->node->name);
 	health_port_set(&b->entry->health, b->node->loop, meta_ns(service), meta_name(service),
-			(uint16_t)json_int(service, "spec.healthCheckNodePort", 0),
+			ours ? (uint16_t)json_int(service, "spec.healthCheckNodePort", 0) : 0,
 			json_object_size(found));
 }
 
@@ -444,20 +444,29 @@ static void entry_free(struct entry *e)
 	free(e);
 }
 
+/* Services that say that another proxy serves them have their name, and nothing else from here. */
+static bool is_ours(const json_t *service)
+{
+	return !meta_label(service, "service.kubernetes.io/service-proxy-name") &&
+	       !meta_label(service, "service.kubernetes.io/headless") &&
+	       !streq(json_str(service, "spec.type", ""), "ExternalName");
+}
+
 static void entry_make(struct services *s, struct entry *e, const struct object *o)
 {
 	const json_t *service = object_json(o);
 	struct build b = {.services = s, .node = s->node, .entry = e};
+	bool ours = is_ours(service);
 	size_t i;
 	json_t *port;
 
 	e->there = true;
 	add_dns(&b, service);
-	if (!streq(json_str(service, "spec.type", ""), "ExternalName"))
+	if (ours)
 		json_array_foreach(json_at(service, "spec.ports"), i, port)
 			add_port(&b, service, port);
 	set_ingress(&b, o);
-	set_health_port(&b, service);
+	set_health_port(&b, service, ours);
 	e->frontends = b.frontends;
 	e->n_frontends = b.n_frontends;
 	e->keep = b.keep;

@@ -116,6 +116,17 @@ def test_no_endpoints(c):
     all_answer(c, f"http://{s['spec']['clusterIP']}/", pod_names(c))
 
 
+def test_another_proxy(c):
+    """A Service with one of two labels is left to somebody else."""
+    url = f"http://{service(c, 'elsewhere')['spec']['clusterIP']}/"
+    for label in ("service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"):
+        all_answer(c, url, pod_names(c))
+        c.kubectl("label", "service", "elsewhere", f"{label}=mine")
+        wait("it to be refused", lambda: c.fetch(url, check=False).returncode == 7)
+        contains(c.coracle("exec", c.client, "--", "nslookup", "elsewhere", check=False).stdout, url[7:-1])
+        c.kubectl("label", "service", "elsewhere", f"{label}-")
+
+
 def test_node_port(c):
     names = pod_names(c)
     s = service(c, "ports", type="NodePort")
