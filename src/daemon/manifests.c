@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
+#define MANAGER "coracled"
 #define SETTLE_US (500 * USEC_PER_MSEC) /* editors write in several steps */
 /* What was refused is tried again, ever less often: it may depend on anything. */
 #define RETRY_FIRST_US (10 * USEC_PER_SEC)
@@ -46,7 +47,7 @@ static int apply_change(struct manifests *m, const struct kind *k, const struct 
 	json_auto_t *patch =
 		patch_create_three_way(k->message, original, obj, object_json(old), err);
 	json_auto_t *now = NULL;
-	struct write_options w = {0};
+	struct write_options w = {.field_manager = MANAGER};
 
 	if (!patch)
 		return -EINVAL;
@@ -62,7 +63,7 @@ static int apply_object(struct manifests *m, json_t *doc, struct err *err)
 {
 	const struct kind *k =
 		kind_by_name(json_str(doc, "apiVersion", ""), json_str(doc, "kind", ""));
-	struct write_options w = {0};
+	struct write_options w = {.field_manager = MANAGER};
 	const struct object *old;
 	auto_free char *ns = NULL;
 	int r;

@@ -154,6 +154,8 @@ static void begin_tracking(struct apply *a)
 {
 	json_auto_t *nothing = json_object(), *all = NULL, *gone = NULL;
 
+	if (managed_made(a->k, a->live, a->entries))
+		return;
 	fields_compare(a->k->message, nothing, a->live, &all, &gone);
 	json_auto_t *set = managed_strip(a->k, "status", all); /* keeps the status */
 

@@ -122,6 +122,9 @@ void managed_note(const struct kind *k, const json_t *old, json_t *obj, const ch
 		  const char *manager);
 /* New array: those of obj when they can be read, else those of old. */
 json_t *managed_start(const json_t *old, const json_t *obj);
+/* The entries of an untracked object that a controller of ours made, or the node; false: it is
+ * none. */
+bool managed_made(const struct kind *k, const json_t *obj, json_t *entries);
 bool managed_is(const json_t *entry, const char *manager, const char *operation,
 		const char *subresource);
 const json_t *managed_set(const json_t *entry);

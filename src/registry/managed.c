@@ -2,15 +2,17 @@
 /*
  * metadata.managedFields: who set which field (upstream: apimachinery's managedfields and
  * structured-merge-diff's updater). Writes of API clients are noted when an object is made, and
- * from then on. What our own controllers make is not: that would double the size of every pod; such
- * an object is tracked from its first apply on, with all that is there as `before-first-apply`,
- * which is how upstream treats objects without entries. Status written by our controllers is never
- * noted.
+ * from then on. What our own controllers make is not: that would double the size of every pod. Such
+ * an object is tracked from the first write of a client on; then what is there is its controller's,
+ * or, when it cannot be told who made it, from the first apply on, with all that is there as
+ * `before-first-apply`, which is how upstream treats objects without entries. Status written by our
+ * controllers is never noted.
  */
 #include "internal.h"
 
 #define UPDATE_ENTRIES_MAX 10
-#define OWN_MANAGER "coracled"
+#define OWN_MANAGER "kube-controller-manager"
+#define NODE_MANAGER "kubelet"
 
 /* ---- entries ----------------------------------------------------------------------------- */
 
@@ -182,6 +184,78 @@ json_t *managed_strip(const struct kind *k, const char *subresource, const json_
 	return left;
 }
 
+/* ---- what was made here ------------------------------------------------------------------ */
+
+static bool has_controller(const json_t *obj)
+{
+	json_t *owner;
+	size_t i;
+
+	json_array_foreach(json_at(obj, "metadata.ownerReferences"), i, owner)
+	{
+		if (json_bool(owner, "controller", false))
+			return true;
+	}
+	return false;
+}
+
+/* Who of ours has made the object, or NULL. */
+static const char *maker_of(const struct kind *k, const json_t *obj)
+{
+	if (k == &kind_node)
+		return NODE_MANAGER;
+	if ((k == &kind_pod || k == &kind_replicaset) && has_controller(obj))
+		return OWN_MANAGER;
+	if (k == &kind_endpointslice &&
+	    str_eq(meta_label(obj, "endpointslice.kubernetes.io/managed-by"),
+		   "endpointslice-controller.k8s.io"))
+		return OWN_MANAGER;
+	return NULL;
+}
+
+/* The members of f:metadata and so on (status false), or f:status alone. New. */
+static json_t *half_of(const json_t *set, bool status)
+{
+	json_t *half = json_object(), *v;
+	const char *key;
+
+	json_object_foreach((json_t *)(uintptr_t)set, key, v)
+	{
+		if (streq(key, "f:status") == status)
+			json_object_set(half, key, v);
+	}
+	return half;
+}
+
+static void add_made(const struct kind *k, json_t *entries, const json_t *obj, const char *manager,
+		     const char *subresource, const json_t *set)
+{
+	json_t *e, *when = json_at(obj, "metadata.creationTimestamp");
+
+	if (json_object_size(set) == 0)
+		return;
+	e = managed_entry(k, manager, "Update", subresource, set);
+	if (when)
+		json_object_set(e, "time", when);
+	json_array_append_new(entries, e);
+}
+
+bool managed_made(const struct kind *k, const json_t *obj, json_t *entries)
+{
+	const char *maker = maker_of(k, obj);
+	json_auto_t *nothing = json_object(), *all = NULL, *gone = NULL;
+
+	if (!maker)
+		return false;
+	fields_compare(k->message, nothing, obj, &all, &gone);
+	json_auto_t *set = managed_strip(k, "status", all); /* keeps the status */
+	json_auto_t *wish = half_of(set, false), *status = half_of(set, true);
+
+	add_made(k, entries, obj, maker, NULL, wish);
+	add_made(k, entries, obj, k == &kind_pod ? NODE_MANAGER : maker, "status", status);
+	return true;
+}
+
 /* ---- changes ----------------------------------------------------------------------------- */
 
 /* The object as the other version of its kind says it. */
@@ -308,9 +382,12 @@ void managed_note(const struct kind *k, const json_t *old, json_t *obj, const ch
 	struct changes changes = {
 		.k = k, .sub = subresource, .old = old ? old : nothing, .now = obj};
 	char version[API_VERSION_MAX];
+	bool forget = is_reset(obj);
 	const json_t *set;
 
 	json_drop(obj, "metadata.managedFields");
+	if (old && manager && !forget && !json_array_size(entries))
+		managed_made(k, old, entries);
 	if (!json_array_size(entries) && (old || !manager))
 		return;
 	left = managed_without(entries, &changes);

@@ -410,6 +410,37 @@ def test_status_and_scale_owners(c):
     ask(c, "DELETE", deploys + "/owned", want=200)
 
 
+def test_owners_of_what_controllers_make(c):
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "made"},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "made"}},
+                     "template": {"metadata": {"labels": {"app": "made"}},
+                                  "spec": {"containers": [{"name": "c", "image": "none:1"}]}}}}
+    ask(c, "POST", "/apis/apps/v1/namespaces/default/deployments", body, want=201, fieldManager="me")
+    pods = NS + "/pods?labelSelector=app%3Dmade"
+    name = wait("a pod", lambda: ask(c, "GET", pods).json["items"])[0]["metadata"]["name"]
+    path = f"{NS}/pods/{name}"
+    wait("its status", lambda: ask(c, "GET", path).json["status"].get("containerStatuses"))
+    equal(entries(ask(c, "GET", path).json), {}, "nobody has asked yet")
+    applied = {"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"app": "mine", "own": "1"}}}
+    clash = ask(c, "PATCH", path, applied, APPLY, want=409, fieldManager="you").json
+    equal(clash["message"],
+          'Apply failed with 1 conflict: conflict with "kube-controller-manager" using v1: .metadata.labels.app')
+    ask(c, "PATCH", path, {"metadata": {"labels": {"own": "1"}}}, MERGE, want=200, fieldManager="labeller")
+    owners = entries(ask(c, "GET", path).json)
+    equal(set(owners), {("kube-controller-manager", "Update", ""), ("kubelet", "Update", "status"),
+                        ("labeller", "Update", "")})
+    equal(owners[("labeller", "Update", "")], {"f:metadata": {"f:labels": {"f:own": {}}}})
+    true("f:phase" in owners[("kubelet", "Update", "status")]["f:status"], "status is the kubelet's")
+    spec = owners[("kube-controller-manager", "Update", "")]["f:spec"]
+    true("f:image" in spec["f:containers"]['k:{"name":"c"}'], "the rest its controller's")
+    # Who wants no record gets none.
+    ask(c, "PATCH", path, {"metadata": {"managedFields": [{}]}}, MERGE, want=200, fieldManager="labeller")
+    equal(entries(ask(c, "GET", path).json), {})
+    deployment = ask(c, "GET", "/apis/apps/v1/namespaces/default/deployments/made").json
+    equal(set(entries(deployment)), {("me", "Update", ""), ("kube-controller-manager", "Update", "")})
+    ask(c, "DELETE", "/apis/apps/v1/namespaces/default/deployments/made", want=200)
+
+
 def test_owners_in_versions(c):
     """Who set what is told in the version that he wrote, and holds in all of them."""
     def path(version):
