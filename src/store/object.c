@@ -180,7 +180,7 @@ const json_t *object_json(const struct object *obj)
 {
 	struct stored *o = stored_of(obj);
 	struct store *s = o->store;
-	json_t *json;
+	json_t *json, *ret;
 
 	store_touch(s);
 	if (o->json) {
@@ -191,11 +191,12 @@ const json_t *object_json(const struct object *obj)
 	json = json_parse(o->pub.text, o->pub.len, NULL);
 	if (!json)
 		abort(); /* we wrote or checked this text ourselves */
-	if (o->json)	 /* by somebody else while this was put aside */
-		json_decref(json);
+	ret = o->json ? o->json : json;
+	if (o->json)		   /* by somebody else while this was put aside */
+		json_decref(json); /* breathes: it may be forgotten meanwhile, and is borrowed */
 	else
 		keep_json(o, json);
-	return o->json;
+	return ret;
 }
 
 json_t *object_dup(const struct object *o)
