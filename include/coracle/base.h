@@ -345,6 +345,11 @@ static inline void breathe_bytes(size_t n)
 }
 /* memcpy(3) of what may be megabytes. */
 void breathe_copy(void *to, const void *from, size_t len);
+/* The same before a step that takes microseconds (a system call): the clock is asked at once. */
+static inline void breathe_deep(void)
+{
+	breath_take();
+}
 /* Nothing is put aside between the two; they nest. For what must see one state of the world. */
 void breath_hold(void);
 void breath_release(void);

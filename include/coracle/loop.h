@@ -126,6 +126,8 @@ void task_init(struct task *t, void (*fn)(void *), void *arg);
 /* cost: bytes of the text that it works on; tasks wait until the sum leaves room for them. The
  * owner may be given to loop_retire() in fn. -EAGAIN: too many wait already. */
 int task_start(struct loop *loop, struct task *t, size_t cost) MUST_CHECK;
+/* The same without waiting for room: for the daemon's own tasks, one at a time each. */
+void task_start_now(struct loop *loop, struct task *t, size_t cost);
 /* False: it has begun and will go on to its end. */
 bool task_cancel(struct loop *loop, struct task *t);
 /* Is this a task? */

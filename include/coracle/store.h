@@ -69,7 +69,9 @@ size_t store_pending(const struct store *s);
  * ---- reading ------------------------------------------------------------------------------
  *
  * Who asks for a kind that is stored as another version of it gets the objects in the version asked
- * for: store_get, store_next and watches convert.
+ * for: store_get, store_next and watches convert. For a moment after a change of a custom kind's
+ * schema large objects still have their former form, and objects that are iterated over may be of
+ * the version that was stored before.
  */
 
 const struct object *store_get(const struct store *s, const struct kind *k, const char *ns,

@@ -141,6 +141,16 @@ void task_init(struct task *t, void (*fn)(void *), void *arg)
 	list_init(&t->node);
 }
 
+/* What is short is done at once; a turn has one slice. */
+static void first_slice(struct loop *loop, const struct task *t)
+{
+	if (loop->n_tasks == 1 && t->state == TASK_BEGUN && loop->task_turn != loop->turns &&
+	    !current)
+		slice(loop);
+	else
+		work_queue_next(loop, &loop->task_work);
+}
+
 int task_start(struct loop *loop, struct task *t, size_t cost)
 {
 	if (t->state != TASK_IDLE)
@@ -152,13 +162,17 @@ int task_start(struct loop *loop, struct task *t, size_t cost)
 	list_add_tail(&loop->tasks_waiting, &t->node);
 	loop->n_tasks_waiting++;
 	let_in(loop);
-	/* What is short is done at once; a turn has one slice. */
-	if (loop->n_tasks == 1 && t->state == TASK_BEGUN && loop->task_turn != loop->turns &&
-	    !current)
-		slice(loop);
-	else
-		work_queue_next(loop, &loop->task_work);
+	first_slice(loop, t);
 	return 0;
+}
+
+void task_start_now(struct loop *loop, struct task *t, size_t cost)
+{
+	if (t->state != TASK_IDLE)
+		return;
+	t->cost = cost;
+	begin(loop, t);
+	first_slice(loop, t);
 }
 
 bool task_cancel(struct loop *loop, struct task *t)

@@ -72,7 +72,8 @@ static void volatile_add(struct store *s, const struct row_write *w)
 
 static void volatile_put(struct store *s, const struct object *o)
 {
-	volatile_add(s, &(struct row_write){stored_of(o)->id, o->rev, o, stored_of(o)->flags});
+	volatile_add(s, &(struct row_write){stored_of(o)->id, o->rev, o,
+					    stored_of(o)->flags & ~(unsigned)STORED_FORMER});
 }
 
 static void volatile_del(struct store *s, int64_t id)

@@ -102,7 +102,10 @@ void index_free(struct store *s)
 const struct object *store_get(const struct store *s, const struct kind *k, const char *ns,
 			       const char *name)
 {
-	return object_as(index_find(s, kind_storage(k), k->namespaced && ns ? ns : "", name), k);
+	const struct object *o =
+		index_find(s, kind_storage(k), k->namespaced && ns ? ns : "", name);
+
+	return object_as(customs_settled((struct store *)(uintptr_t)s, o, false), k);
 }
 
 const struct object *store_get_uid(const struct store *s, const char *uid)
@@ -198,5 +201,5 @@ const struct object *store_next(struct store_iter *it)
 		snprintf(it->last_ns, sizeof(it->last_ns), "%s", o->ns);
 	snprintf(it->last_name, sizeof(it->last_name), "%s", o->name);
 	it->started = true;
-	return object_as(o, it->as);
+	return it->as == it->kind ? o : object_as(o, it->as);
 }

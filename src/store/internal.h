@@ -29,6 +29,7 @@ struct sqlite3_stmt;
 enum stored_flags {
 	STORED_DURABLE = 1, /* has, or will have, a row in the durable file */
 	STORED_LAZY = 2,    /* in the volatile file: still has to reach the durable one */
+	STORED_FORMER = 4,  /* has the form of a former schema (custom.c); never in a file */
 };
 /* One version of an object; what `const struct object *` points to. */
 struct stored {
@@ -84,7 +85,10 @@ struct kind_index {
 	const struct kind *kind;
 	const struct object **v; /* sorted by (ns, name); one reference each */
 	size_t n, cap;
-	size_t bytes; /* of texts */
+	size_t bytes;  /* of texts */
+	bool former;   /* some may be STORED_FORMER, */
+	size_t at;     /* and were looked for so far */
+	unsigned form; /* which form that is not: counts changes of the schema */
 };
 struct kind_index *index_of(const struct store *s, const struct kind *k); /* NULL: none yet */
 const struct object *index_find(const struct store *s, const struct kind *k, const char *ns,
@@ -124,10 +128,13 @@ void watches_end_unserved(struct store *s);
 /* ---- custom kinds ----------------------------------------------------------------------- */
 
 void customs_open(struct store *s);
-void customs_close(void);
+void customs_close(struct store *s);
+/* o (NULL stays NULL) in its kind's form; without wait: unless it is long and this is no task.
+ * NULL, too, when it has gone meanwhile. */
+const struct object *customs_settled(struct store *s, const struct object *o, bool wait);
 /* Follows a change of crd (any object; only definitions matter). */
 void customs_follow(struct store *s, const struct object *crd, bool gone, bool loading);
-/* After loading: objects written by an older schema get the form of the present one. */
+/* After loading: objects written by an older schema will get the form of the present one. */
 void customs_settle_all(struct store *s);
 
 /* ---- the past --------------------------------------------------------------------------- */
@@ -272,6 +279,8 @@ struct store {
 	size_t lru_cost;
 	uint64_t uses, uses_seen; /* of the cache, for the idle timer */
 	struct timer *trim_timer;
+	struct work settle_work; /* starts */
+	struct task settle_task; /* which brings objects into the form of a changed schema */
 };
 /* Applies a change to memory: index, uid, history. */
 void store_apply(struct store *s, enum store_event_type type, const struct object *old,

@@ -100,7 +100,7 @@ static void load_volatile(void *arg, const struct disk_row *row)
 static void forget_all(struct store *s)
 {
 	index_free(s);
-	customs_close();
+	customs_close(s);
 	customs_open(s);
 	s->kinds = NULL;
 	s->n_kinds = 0;

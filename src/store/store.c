@@ -99,7 +99,7 @@ void store_apply(struct store *s, enum store_event_type type, const struct objec
 /* Flags of the version that follows old (NULL: none) when written in class c. */
 static unsigned flags_after(const struct object *old, enum store_class c)
 {
-	unsigned flags = old ? stored_of(old)->flags : 0;
+	unsigned flags = old ? stored_of(old)->flags & ~(unsigned)STORED_FORMER : 0;
 
 	switch (c) {
 	case STORE_DURABLE:
@@ -173,7 +173,7 @@ int store_create_draft(struct store *s, struct store_draft *d, enum store_class 
 static bool is_same(const struct object *old, json_t *obj)
 {
 	json_put_strf(obj, "metadata.resourceVersion", "%" PRIu64, old->rev);
-	return json_equal(obj, (json_t *)(uintptr_t)object_json(old));
+	return json_same(obj, object_json(old));
 }
 
 /* What follows old; nothing does when it is the same. */
@@ -205,6 +205,13 @@ static int update(struct store *s, const struct object *old, json_t *obj, struct
 	return 0;
 }
 
+/* What a write replaces: as it is stored, in the form it should have. */
+static const struct object *stored_now(struct store *s, const struct kind *k, const char *ns,
+				       const char *name)
+{
+	return customs_settled(s, index_find(s, k, k->namespaced && ns ? ns : "", name), true);
+}
+
 static int update_any(struct store *s, const struct kind *k, json_t *obj, uint64_t expect_rev,
 		      enum store_class c, store_done_fn *done, void *arg, const struct object **ret,
 		      struct err *err)
@@ -214,7 +221,7 @@ static int update_any(struct store *s, const struct kind *k, json_t *obj, uint64
 
 	if (r < 0)
 		return r;
-	old = store_get(s, k, meta_ns(obj), meta_name(obj));
+	old = stored_now(s, k, meta_ns(obj), meta_name(obj));
 	if (!old)
 		return fail(err, ERR_NOT_FOUND, k, meta_name(obj), "not found");
 	r = check_rev(old, expect_rev, err);
@@ -286,7 +293,7 @@ static int delete_any(struct store *s, const struct kind *k, const char *ns, con
 		      uint64_t expect_rev, enum store_class c, store_done_fn *done, void *arg,
 		      const struct object **ret, struct err *err)
 {
-	const struct object *old = store_get(s, k, ns, name);
+	const struct object *old = stored_now(s, k, ns, name);
 	int r;
 
 	if (!old)
@@ -417,11 +424,11 @@ static void store_free(struct store *s)
 	metrics_unregister("store");
 	timer_free(s->trim_timer);
 	s->trim_timer = NULL;
+	customs_close(s);
 	queues_free(s);
 	json_cache_clear(s);
 	history_free(s);
 	index_free(s);
-	customs_close();
 	map_done(&s->by_uid);
 	free(s->dir);
 	free(s->path);

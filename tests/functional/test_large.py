@@ -188,6 +188,7 @@ def test_definition_changes():
         true(c.daemon.poll() is None, "the daemon lives")
         uids = {b["metadata"]["uid"] for b in ask(c, "GET", BOATS).json["items"]}
         ask(c, "DELETE", f"{CRDS}/boats.large.example.com", want=200)
+        wait("the kind to go", lambda: ask(c, "GET", f"{CRDS}/boats.large.example.com").code == 404)
         defined(50)
         left = [b for b in ask(c, "GET", BOATS).json["items"] if b["metadata"]["uid"] in uids]
         equal(left, [], "objects of a definition that is gone")

@@ -272,5 +272,5 @@ bool custom_settle(const struct kind *k, json_t *obj)
 		node_prune(custom_root(k->custom), obj, true, NULL);
 		node_default(custom_root(k->custom), obj);
 	}
-	return !json_equal(before, obj);
+	return !json_same(before, obj);
 }
