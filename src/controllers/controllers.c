@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of controllers, the one store watch that feeds them, and their turns. */
+/*
+ * The table of controllers, the one store watch that feeds them, and their turns.
+ *
+ * What may take long, because objects are large or many, is done by a task. Nothing else is done
+ * here meanwhile, so that a controller sees no other at work, and no event while it reconciles.
+ */
 #include "internal.h"
+
+/* So many bytes of text are looked at without a task. */
+#define LARGE (32U << 10)
 
 static const struct controller_def *const defs[] = {
 	&namespace_controller,
@@ -38,6 +46,13 @@ struct controllers {
 	struct controllers_config config;
 	struct controller list[ARRAY_SIZE(defs)];
 	size_t next; /* round robin */
+
+	struct task task;
+	bool aside;		  /* it is under way; what it has to do, in this order: */
+	struct controller *who;	  /* reconciles */
+	char *key;		  /* this, or NULL */
+	struct store_event event; /* is told, when there is an obj; references */
+	bool lost;		  /* everything is to be looked at again */
 };
 
 const char *key_split(const char *key, char **ns)
@@ -63,9 +78,8 @@ void controller_dirty_after(struct controller *c, const char *ns, const char *na
 	queue_add_after(&c->queue, key, after_us);
 }
 
-static void reconcile_one(struct controller *c)
+static void reconcile_one(struct controller *c, const char *key)
 {
-	auto_free char *key = queue_take(&c->queue);
 	auto_err err = {0};
 	int r = c->def->reconcile(c, key, &err);
 
@@ -78,19 +92,33 @@ static void reconcile_one(struct controller *c)
 	}
 }
 
+static void go_aside(struct controllers *all, size_t weight)
+{
+	all->aside = true;
+	task_start_now(all->loop, &all->task, weight);
+}
+
 /* One key of the next controller that has one; the rest waits for its turn. */
 static void on_turn(void *arg)
 {
 	struct controllers *all = arg;
 
-	for (size_t i = 0; i < ARRAY_SIZE(defs); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(defs) && !all->aside; i++) {
 		struct controller *c = &all->list[(all->next + i) % ARRAY_SIZE(defs)];
 
 		if (!queue_has_ready(&c->queue))
 			continue;
 		all->next = (all->next + i + 1) % ARRAY_SIZE(defs);
 		work_queue(all->loop, &all->turn);
-		reconcile_one(c);
+		auto_free char *key = queue_take(&c->queue);
+		size_t weight = c->def->weight ? c->def->weight(c, key) : 0;
+		if (weight < LARGE) {
+			reconcile_one(c, key);
+			return;
+		}
+		all->who = c;
+		all->key = steal_ptr(key);
+		go_aside(all, weight);
 		return;
 	}
 }
@@ -101,10 +129,33 @@ static void tell_all(struct controllers *all, const struct store_event *ev)
 		defs[i]->on_event(&all->list[i], ev);
 }
 
+static void event_done(struct controllers *all)
+{
+	object_unref(all->event.obj);
+	object_unref(all->event.old);
+	all->event = (struct store_event){0};
+}
+
+/* Every controller looks at both states. */
+static size_t weight_of(const struct store_event *ev)
+{
+	return ev->obj->len + (ev->old ? ev->old->len : 0);
+}
+
 static bool on_event(void *arg, const struct store_event *ev)
 {
-	tell_all(arg, ev);
-	return true;
+	struct controllers *all = arg;
+
+	if (!all->aside && weight_of(ev) < LARGE) {
+		tell_all(all, ev);
+		return true;
+	}
+	all->event = *ev;
+	object_ref(ev->obj);
+	object_ref(ev->old);
+	if (!all->aside)
+		go_aside(all, weight_of(ev));
+	return !all->event.obj; /* else the task goes on with it, and with the watch */
 }
 
 static void see_everything(struct controllers *all)
@@ -123,7 +174,15 @@ static void see_everything(struct controllers *all)
 	}
 }
 
-static void on_lost(void *arg);
+/* The watch is gone. */
+static void on_lost(void *arg)
+{
+	struct controllers *all = arg;
+
+	all->lost = true;
+	if (!all->aside)
+		go_aside(all, LARGE);
+}
 
 static int follow(struct controllers *all, struct err *err)
 {
@@ -136,15 +195,35 @@ static int follow(struct controllers *all, struct err *err)
 }
 
 /* A burst of changes outran the history: look at everything again. */
-static void on_lost(void *arg)
+static void follow_again(struct controllers *all)
 {
-	struct controllers *all = arg;
 	auto_err err = {0};
 
+	all->lost = false;
 	store_watch_free(all->watch);
 	all->watch = NULL;
 	if (follow(all, &err) < 0)
 		log_error("controllers: %s", err_message(&err));
+}
+
+static void aside_run(void *arg)
+{
+	struct controllers *all = arg;
+
+	if (all->key)
+		reconcile_one(all->who, all->key);
+	free(steal_ptr(all->key));
+	while (all->lost || all->event.obj) {
+		if (all->event.obj)
+			tell_all(all, &all->event);
+		event_done(all);
+		if (all->lost)
+			follow_again(all);
+	}
+	all->aside = false;
+	if (all->watch)
+		store_watch_resume(all->watch);
+	work_queue(all->loop, &all->turn);
 }
 
 static void show_queues(void *arg, json_t *rows)
@@ -178,6 +257,7 @@ struct controllers *controllers_start(struct loop *loop, struct registry *regist
 						  .ca_file = all->ca_file,
 						  .identity = config->identity};
 	work_init(&all->turn, on_turn, all);
+	task_init(&all->task, aside_run, all);
 	for (size_t i = 0; i < ARRAY_SIZE(defs); i++) {
 		struct controller *c = &all->list[i];
 
@@ -203,6 +283,10 @@ void controllers_stop(struct controllers *all)
 	if (!all)
 		return;
 	show_unregister("queues");
+	if (all->aside && !task_cancel(all->loop, &all->task))
+		tasks_finish(all->loop);
+	event_done(all);
+	free(all->key);
 	store_watch_free(all->watch);
 	work_cancel(&all->turn);
 	for (size_t i = 0; i < ARRAY_SIZE(defs); i++) {

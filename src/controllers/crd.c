@@ -288,5 +288,17 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 	return has_cleanup(head) ? finish(c, &d, err) : 0;
 }
 
+/* Its own text; one that is going has objects. */
+static size_t weight(struct controller *c, const char *key)
+{
+	auto_free char *none = NULL;
+	const struct object *o =
+		store_get(c->store, &kind_customresourcedefinition, "", key_split(key, &none));
+
+	if (!o)
+		return 0;
+	return strstr(o->text, "\"deletionTimestamp\"") ? o->len + WEIGHT_LARGE : o->len;
+}
+
 const struct controller_def crd_controller = {
-	.name = "crd", .on_event = on_event, .reconcile = reconcile};
+	.name = "crd", .on_event = on_event, .reconcile = reconcile, .weight = weight};

@@ -244,5 +244,11 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 	return r == -ENOENT ? 0 : r; /* went away meanwhile: its event comes */
 }
 
+/* Its ReplicaSets have a template as large as its own. */
+static size_t weight(struct controller *c, const char *key)
+{
+	return 2 * key_weight(c, &kind_deployment, key);
+}
+
 const struct controller_def deployment_controller = {
-	.name = "deployment", .on_event = on_event, .reconcile = reconcile};
+	.name = "deployment", .on_event = on_event, .reconcile = reconcile, .weight = weight};

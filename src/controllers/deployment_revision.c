@@ -31,7 +31,7 @@ static bool same_template(const json_t *rs_template, const json_t *d_template)
 	json_object_del(labels, TEMPLATE_HASH);
 	if (labels && !json_object_size(labels) && !json_at(d_template, "metadata.labels"))
 		json_drop(a, "metadata.labels");
-	return json_equal(a, d_template);
+	return json_same(a, d_template);
 }
 
 void rollout_find_new(struct rollout *ro)

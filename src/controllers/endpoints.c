@@ -64,6 +64,14 @@ void endpoints_on_event(struct controller *c, const struct store_event *ev)
 	}
 }
 
+size_t endpoints_weight(struct controller *c, const char *key)
+{
+	size_t made = key_weight(c, &kind_endpoints, key);
+	size_t pods = store_count(c->store, &kind_pod) * 512; /* of each not much is looked at */
+
+	return made > pods ? made : pods;
+}
+
 /* The number a named target port has in a list of containers; 0: none. */
 static int64_t named_port(const json_t *containers, const char *name, const char *protocol,
 			  bool sidecars_only)
@@ -274,5 +282,7 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 	return subsets ? put_endpoints(c, svc, subsets, truncated, err) : 0;
 }
 
-const struct controller_def endpoints_controller = {
-	.name = "endpoints", .on_event = endpoints_on_event, .reconcile = reconcile};
+const struct controller_def endpoints_controller = {.name = "endpoints",
+						    .on_event = endpoints_on_event,
+						    .reconcile = reconcile,
+						    .weight = endpoints_weight};

@@ -9,6 +9,7 @@
 void dirty_services_of(struct controller *c, const json_t *pod);
 /* Common event handling: Service, Pod, Endpoints (own or manual) and, by name label, slices. */
 void endpoints_on_event(struct controller *c, const struct store_event *ev);
+size_t endpoints_weight(struct controller *c, const char *key);
 /* Has a selector and is not ExternalName: its endpoints are made by us. */
 bool service_is_managed(const json_t *svc);
 bool service_is_headless(const json_t *svc);

@@ -297,5 +297,7 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 	return sync_slices(c, svc, groups, is_api_service(svc) ? NULL : BY_MIRROR, err);
 }
 
-const struct controller_def endpointslice_controller = {
-	.name = "endpointslice", .on_event = endpoints_on_event, .reconcile = reconcile};
+const struct controller_def endpointslice_controller = {.name = "endpointslice",
+							.on_event = endpoints_on_event,
+							.reconcile = reconcile,
+							.weight = endpoints_weight};

@@ -90,9 +90,14 @@ static void dirty_dependents(struct controller *c, const char *uid)
 }
 
 /* Most objects are not, and are not worth being parsed for that. */
+static bool is_going(const struct object *o)
+{
+	return strstr(o->text, "\"deletionTimestamp\"") != NULL;
+}
+
 static bool is_deleting(const struct object *o)
 {
-	return strstr(o->text, "\"deletionTimestamp\"") && meta_deleting(object_json(o));
+	return is_going(o) && meta_deleting(object_json(o));
 }
 
 static void dirty_owners(struct controller *c, const json_t *obj)
@@ -126,7 +131,7 @@ static bool same_owners(const json_t *a, const json_t *b)
 	const json_t *x = json_at(a, "metadata.ownerReferences");
 	const json_t *y = json_at(b, "metadata.ownerReferences");
 
-	return x && y && json_equal(x, y);
+	return x && y && json_same(x, y);
 }
 
 static void on_event(struct controller *c, const struct store_event *ev)
@@ -148,7 +153,7 @@ static void on_event(struct controller *c, const struct store_event *ev)
 	if (ev->old && has_owners(ev->old) &&
 	    !same_owners(object_json(ev->old), object_json(ev->obj)))
 		dirty_owners(c, object_json(ev->old)); /* one of them may be free now */
-	if (has_owners(ev->obj) || strstr(ev->obj->text, "\"deletionTimestamp\""))
+	if (has_owners(ev->obj) || is_going(ev->obj))
 		queue_add(&c->queue, key);
 }
 
@@ -385,5 +390,24 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 	return r;
 }
 
-const struct controller_def gc_controller = {
-	.name = "gc", .on_event = on_event, .reconcile = reconcile, .start = start, .stop = stop};
+/* The object, and its dependents when they are what it is about. */
+static size_t weight(struct controller *c, const char *key)
+{
+	const struct object *o = object_of(c, key), *dependent;
+	struct graph *g = c->state;
+	struct owner *owner = o && is_going(o) ? map_get(&g->owners, o->uid) : NULL;
+	size_t sum = o ? o->len : 0, i = 0;
+	const char *k;
+
+	while (owner && sum < WEIGHT_LARGE && map_next(&owner->dependents, &i, &k, NULL))
+		if ((dependent = object_of(c, k)))
+			sum += dependent->len;
+	return sum;
+}
+
+const struct controller_def gc_controller = {.name = "gc",
+					     .on_event = on_event,
+					     .reconcile = reconcile,
+					     .weight = weight,
+					     .start = start,
+					     .stop = stop};

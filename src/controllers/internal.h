@@ -20,6 +20,10 @@ struct controller_def {
 	void (*on_event)(struct controller *c, const struct store_event *ev);
 	/* < 0: is called again for this key after a back-off. */
 	int (*reconcile)(struct controller *c, const char *key, struct err *err);
+	/* How many bytes of text reconcile() will go through, roughly: when they are many it is
+	 * done by a task, breathes, and only has to bear that objects change meanwhile. May be
+	 * NULL. */
+	size_t (*weight)(struct controller *c, const char *key);
 	/* Optional state of its own. */
 	void *(*start)(struct controller *c);
 	void (*stop)(void *state);
@@ -75,6 +79,11 @@ void controller_dirty_after(struct controller *c, const char *ns, const char *na
 			    uint64_t after_us);
 /* Splits "ns/name"; caller frees *ns; name points into key. */
 const char *key_split(const char *key, char **ns);
+
+/* A weight of what is left to a task, however small it is. */
+#define WEIGHT_LARGE (64U << 10)
+/* The length of the object of kind k that the key names. */
+size_t key_weight(const struct controller *c, const struct kind *k, const char *key);
 
 /* ---- objects ---------------------------------------------------------------------------- */
 

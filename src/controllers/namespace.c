@@ -216,5 +216,14 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 	return r;
 }
 
+/* One that is going has who knows what in it. */
+static size_t weight(struct controller *c, const char *key)
+{
+	auto_free char *none = NULL;
+	const struct object *ns = store_get(c->store, &kind_namespace, "", key_split(key, &none));
+
+	return ns && meta_deleting(object_json(ns)) ? WEIGHT_LARGE : 0;
+}
+
 const struct controller_def namespace_controller = {
-	.name = "namespace", .on_event = on_event, .reconcile = reconcile};
+	.name = "namespace", .on_event = on_event, .reconcile = reconcile, .weight = weight};

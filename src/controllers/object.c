@@ -2,6 +2,15 @@
 /* Owners, pod readiness and conditions. */
 #include "internal.h"
 
+size_t key_weight(const struct controller *c, const struct kind *k, const char *key)
+{
+	auto_free char *ns = NULL;
+	const char *name = key_split(key, &ns);
+	const struct object *o = store_get(c->store, k, ns, name);
+
+	return o ? o->len : 0;
+}
+
 time_t wall_now(void)
 {
 	return time(NULL);

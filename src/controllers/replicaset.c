@@ -345,11 +345,26 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 	return r < 0 ? r : s == -ENOENT ? 0 : s;
 }
 
+/* Every pod that comes is made of the template. */
+static size_t weight(struct controller *c, const char *key)
+{
+	auto_free char *ns = NULL;
+	const char *name = key_split(key, &ns);
+	const struct object *rs = store_get(c->store, c->def->kind, ns, name);
+	int64_t want = rs ? json_int(object_json(rs), "spec.replicas", 1) : 0;
+	int64_t has = rs ? json_int(object_json(rs), "status.replicas", 0) : 0;
+	size_t change = (size_t)(want > has ? want - has : has - want);
+
+	return rs ? rs->len * (1 + (change < RS_BURST ? change : RS_BURST)) : 0;
+}
+
 const struct controller_def replicaset_controller = {.name = "replicaset",
 						     .kind = &kind_replicaset,
 						     .on_event = on_event,
-						     .reconcile = reconcile};
+						     .reconcile = reconcile,
+						     .weight = weight};
 const struct controller_def replication_controller = {.name = "replicationcontroller",
 						      .kind = &kind_replicationcontroller,
 						      .on_event = on_event,
-						      .reconcile = reconcile};
+						      .reconcile = reconcile,
+						      .weight = weight};

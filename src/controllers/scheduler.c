@@ -412,5 +412,10 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 	return r == -ENOENT ? 0 : r;
 }
 
+static size_t weight(struct controller *c, const char *key)
+{
+	return key_weight(c, &kind_pod, key);
+}
+
 const struct controller_def scheduler_controller = {
-	.name = "scheduler", .on_event = on_event, .reconcile = reconcile};
+	.name = "scheduler", .on_event = on_event, .reconcile = reconcile, .weight = weight};

@@ -175,6 +175,7 @@ void registry_event(struct registry *r, const struct object *about, const char *
 	auto_err err = {0};
 	va_list ap;
 
+	breath_hold(); /* what is folded, and under which name, is one for all tasks */
 	va_start(ap, fmt);
 	message = xvasprintf(fmt, ap);
 	va_end(ap);
@@ -188,7 +189,7 @@ void registry_event(struct registry *r, const struct object *about, const char *
 	if (r->node_name)
 		json_put_str(ev, "source.host", r->node_name);
 	if (fold(r, ev))
-		return;
+		goto out;
 	set_name(r, ev, about);
 	json_put_str(ev, "metadata.namespace", ns);
 	json_put_time(ev, "firstTimestamp", now);
@@ -201,4 +202,6 @@ void registry_event(struct registry *r, const struct object *about, const char *
 	if (registry_create(r, &kind_event, ns, ev, &o, NULL, &err) < 0)
 		log_debug("event %s of %s/%s: %s", reason, about->ns, about->name,
 			  err_message(&err));
+out:
+	breath_release();
 }

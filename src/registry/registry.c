@@ -158,17 +158,25 @@ int registry_set_status(struct registry *r, const struct kind *k, const char *ns
 {
 	json_auto_t *owned = status;
 	const struct object *old = store_get(r->store, k, ns, name);
+	struct store_draft *d;
 	json_auto_t *obj = NULL;
 	const json_t *was;
+	int rc;
 
 	if (!old || (uid && *uid && !streq(uid, old->uid)))
 		return fail_not_found(err, k, name);
 	was = object_json(old);
-	if (json_equal(json_object_get(was, "status"), owned))
+	if (json_same(json_object_get(was, "status"), owned))
 		return 0;
 	/* Shallow: the store sets nothing deeper than members of metadata. */
 	obj = json_copy((json_t *)(uintptr_t)was);
 	json_object_set_new(obj, "metadata", json_copy(json_object_get(was, "metadata")));
 	json_object_set(obj, "status", owned);
-	return store_update(r->store, k, obj, 0, c, NULL, NULL, NULL, err);
+	if (!task_inside())
+		return store_update(r->store, k, obj, 0, c, NULL, NULL, NULL, err);
+	/* The copies share what no draft changes. Somebody else may have written meanwhile. */
+	d = store_draft_new(r->store, k, obj, old);
+	rc = store_update_draft(r->store, d, c, NULL, NULL, NULL, err);
+	store_draft_free(d);
+	return rc;
 }
