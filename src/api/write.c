@@ -218,7 +218,8 @@ struct collection {
 	size_t next;
 	size_t waiting; /* writes not yet durable, and one for the work not yet done */
 	struct work work;
-	struct err err; /* the first one */
+	struct task task; /* deletes one large object */
+	struct err err;	  /* the first one */
 };
 
 static void collection_free(struct collection *d)
@@ -255,33 +256,53 @@ static void collection_delete(struct collection *d, const struct object *victim)
 	auto_err err = {0};
 	bool gone;
 
+	int rc;
+
 	if (!w.precondition_uid)
 		w.precondition_uid = victim->uid;
-	if (registry_delete(d->call->api->registry, d->call->target.kind, victim->ns, victim->name,
-			    &w, &o, &gone, &err) == 0) {
+	d->waiting++; /* it may be on the disk before a task is back here */
+	rc = registry_delete(d->call->api->registry, d->call->target.kind, victim->ns, victim->name,
+			     &w, &o, &gone, &err);
+	d->waiting -= rc < 0 || w.dry_run;
+	if (rc == 0)
 		snapshot_add(&d->deleted, o);
-		d->waiting += !w.dry_run;
-	} else if (err.reason != ERR_NOT_FOUND && !d->err.message) {
+	else if (err.reason != ERR_NOT_FOUND && !d->err.message)
 		err_copy(&d->err, &err);
-	}
+}
+
+static void collection_next(struct collection *d)
+{
+	const struct object *victim = snapshot_at(d->call, &d->found, d->next++);
+
+	if (selection_matches(&d->sel, d->call, victim))
+		collection_delete(d, victim);
+}
+
+static void collection_next_large(void *arg)
+{
+	struct collection *d = arg;
+
+	collection_next(d);
+	work_queue_next(d->call->api->loop, &d->work);
 }
 
 static void collection_go(void *arg)
 {
 	struct collection *d = arg;
+	struct loop *loop = d->call->api->loop;
 	mono_t start = mono_now();
 	size_t limit = d->list.limit ? d->list.limit : SIZE_MAX;
 
 	while (d->next < d->found.n && d->deleted.n < limit && !d->err.message) {
-		const struct object *victim;
+		size_t len = d->found.objects[d->next]->len;
 
-		if (loop_slice_over(start)) {
-			work_queue_next(d->call->api->loop, &d->work);
+		if (len >= LARGE_TEXT && task_start(loop, &d->task, len) == 0)
+			return;
+		if (len >= LARGE_TEXT || loop_slice_over(start)) { /* later: so many wait already */
+			work_queue_next(loop, &d->work);
 			return;
 		}
-		victim = snapshot_at(d->call, &d->found, d->next++);
-		if (selection_matches(&d->sel, d->call, victim))
-			collection_delete(d, victim);
+		collection_next(d);
 	}
 	collection_done(d, NULL);
 }
@@ -300,6 +321,7 @@ void handle_delete_collection(struct call *c)
 	d->call = c;
 	d->waiting = 1;
 	work_init(&d->work, collection_go, d);
+	task_init(&d->task, collection_next_large, d);
 	if (selection_parse(c, &d->sel, &err) < 0 ||
 	    list_options_parse(c, false, &d->list, &err) < 0 ||
 	    call_delete_options(c, NULL, &d->options, &err) < 0) {
