@@ -8,27 +8,30 @@
 
 static size_t env_index(const struct env *e, const char *name)
 {
-	size_t i = 0;
+	uintptr_t number = (uintptr_t)map_get(&e->by_name, name);
 
-	while (i < e->n && !streq(e->names[i], name))
-		i++;
-	return i;
+	return number ? number - 1 : e->n;
 }
 
 void env_set(struct env *e, const char *name, const char *value)
 {
 	size_t i = env_index(e, name);
 
+	breathe();
 	if (i < e->n) {
 		char *copy = xstrdup(value);
 		free(e->values[i]);
 		e->values[i] = copy;
 		return;
 	}
-	e->names = xrealloc(e->names, e->n + 1, sizeof(*e->names));
-	e->values = xrealloc(e->values, e->n + 1, sizeof(*e->values));
+	if ((e->n & (e->n - 1)) == 0) { /* full: as many once more */
+		size_t cap = e->n ? e->n * 2 : 1;
+		e->names = xrealloc(e->names, cap, sizeof(*e->names));
+		e->values = xrealloc(e->values, cap, sizeof(*e->values));
+	}
 	e->names[e->n] = xstrdup(name);
 	e->values[e->n++] = xstrdup(value);
+	map_put(&e->by_name, name, (void *)(uintptr_t)e->n);
 }
 
 const char *env_get(const struct env *e, const char *name)
@@ -46,17 +49,15 @@ void env_done(struct env *e)
 	}
 	free(e->names);
 	free(e->values);
+	map_done(&e->by_name);
 	*e = (struct env){0};
 }
 
 static bool env_replaces(const struct env *e, const char *assignment)
 {
-	for (size_t i = 0; i < e->n; i++) {
-		size_t len = strlen(e->names[i]);
-		if (!strncmp(assignment, e->names[i], len) && assignment[len] == '=')
-			return true;
-	}
-	return false;
+	auto_free char *name = xstrndup(assignment, strcspn(assignment, "="));
+
+	return strchr(assignment, '=') && env_get(e, name);
 }
 
 void env_strings(const struct env *e, const char *const *image_env, struct strv *ret)
@@ -64,8 +65,10 @@ void env_strings(const struct env *e, const char *const *image_env, struct strv 
 	for (; image_env && *image_env; image_env++)
 		if (!env_replaces(e, *image_env))
 			strv_add(ret, *image_env);
-	for (size_t i = 0; i < e->n; i++)
+	for (size_t i = 0; i < e->n; i++) {
+		breathe();
 		strv_addf(ret, "%s=%s", e->names[i], e->values[i]);
+	}
 }
 
 /* ---- expansion -------------------------------------------------------------------------- */

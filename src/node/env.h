@@ -11,6 +11,7 @@
 struct env {
 	char **names, **values;
 	size_t n;
+	struct map by_name; /* its place among them, counted from 1 */
 };
 void env_set(struct env *e, const char *name, const char *value);
 const char *env_get(const struct env *e, const char *name); /* NULL when absent */

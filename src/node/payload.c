@@ -7,6 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Bytes digested or written in one go. */
+#define PIECE (64U << 10)
+
 void payload_done(struct payload *p)
 {
 	for (size_t i = 0; i < p->n; i++) {
@@ -14,6 +17,7 @@ void payload_done(struct payload *p)
 		free(p->files[i].data);
 	}
 	free(p->files);
+	map_done(&p->by_path);
 	*p = (struct payload){0};
 }
 
@@ -36,21 +40,23 @@ static bool good_path(const char *path)
 /* The data is taken, the path copied. A later file of the same path replaces the earlier one. */
 static int add_file(struct payload *p, const struct payload_file *file, struct err *err)
 {
-	struct payload_file *f = NULL;
+	struct payload_file *f;
+	uintptr_t number; /* from 1 on */
 
 	if (!good_path(file->path)) {
 		free(file->data);
 		return err_set(err, ERR_INVALID, "invalid path: %s", file->path);
 	}
-	for (size_t i = 0; i < p->n && !f; i++)
-		if (streq(p->files[i].path, file->path))
-			f = &p->files[i];
-	if (f) {
+	number = (uintptr_t)map_get(&p->by_path, file->path);
+	if (number) {
+		f = &p->files[number - 1];
 		free(f->path);
 		free(f->data);
 	} else {
-		p->files = xrealloc(p->files, p->n + 1, sizeof(*p->files));
+		if ((p->n & (p->n - 1)) == 0) /* full: as many once more */
+			p->files = xrealloc(p->files, p->n ? p->n * 2 : 1, sizeof(*p->files));
 		f = &p->files[p->n++];
+		map_put(&p->by_path, file->path, (void *)(uintptr_t)p->n);
 	}
 	*f = *file;
 	f->path = xstrdup(file->path);
@@ -86,6 +92,7 @@ static int add_keys(const struct part *x, const struct kind *k, const json_t *ob
 	json_object_foreach(json_object_get(obj, map), key, unused)
 	{
 		size_t len;
+		breathe();
 		char *data = config_value(k, obj, key, &len);
 		if (!data)
 			continue;
@@ -283,16 +290,46 @@ bool payload_uses(const json_t *volume, const struct kind *k, const char *name)
 	return source_uses(volume, k, name);
 }
 
+/* A digest in pieces: each is of the one before and what has come since. */
+struct digest {
+	struct strbuf b;
+	char hex[65];
+};
+
+static void digest_fold(struct digest *d)
+{
+	sha256_hex(d->b.s ? d->b.s : "", d->b.len, d->hex);
+	strbuf_done(&d->b);
+	breathe_deep();
+}
+
+static void digest_add(struct digest *d, const char *data, size_t len)
+{
+	while (len) {
+		size_t n = len < PIECE ? len : PIECE;
+
+		strbuf_add(&d->b, data, n);
+		data += n;
+		len -= n;
+		if (d->b.len < PIECE)
+			continue;
+		digest_fold(d);
+		strbuf_adds(&d->b, d->hex);
+	}
+}
+
 void payload_digest(const struct payload *p, char out[static 65])
 {
-	auto_strbuf b = {0};
+	struct digest d = {.hex = ""};
 
 	for (size_t i = 0; i < p->n; i++) {
 		const struct payload_file *f = &p->files[i];
-		strbuf_addf(&b, "%s\n%o %u %zu\n", f->path, (unsigned)f->mode, f->uid, f->len);
-		strbuf_add(&b, f->data, f->len);
+
+		strbuf_addf(&d.b, "%s\n%o %u %zu\n", f->path, (unsigned)f->mode, f->uid, f->len);
+		digest_add(&d, f->data, f->len);
 	}
-	sha256_hex(b.s ? b.s : "", b.len, out);
+	digest_fold(&d);
+	memcpy(out, d.hex, sizeof(d.hex));
 }
 
 /* ---- writing ---------------------------------------------------------------------------- */
@@ -305,7 +342,9 @@ static int write_file(int dir, const struct payload_file *f, gid_t gid)
 	if (fd < 0)
 		return -errno;
 	for (size_t done = 0; done < f->len;) {
-		ssize_t n = write(fd, f->data + done, f->len - done);
+		size_t left = f->len - done;
+		ssize_t n = write(fd, f->data + done, left < PIECE ? left : PIECE);
+		breathe_deep();
 		if (n < 0)
 			return -errno;
 		done += (size_t)n;
@@ -341,6 +380,7 @@ static int write_all(const struct payload *p, int root, const char *stamp, gid_t
 	if (dir < 0)
 		return -errno;
 	for (size_t i = 0; i < p->n; i++) {
+		breathe_deep();
 		int ret = make_parents(dir, p->files[i].path, gid);
 		if (ret == 0)
 			ret = write_file(dir, &p->files[i], gid);
@@ -357,22 +397,15 @@ static char *first_component(const char *path)
 	return slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup(path);
 }
 
-static bool has_top(const struct payload *p, const char *name)
-{
-	for (size_t i = 0; i < p->n; i++) {
-		auto_free char *top = first_component(p->files[i].path);
-		if (streq(top, name))
-			return true;
-	}
-	return false;
-}
-
-/* Names at the top are links into ..data; those of files that are gone are removed. */
-static int link_tops(const struct payload *p, int root)
+/* Names at the top are links into ..data; those of files that are gone are removed. tops: takes
+ * them. */
+static int link_tops(const struct payload *p, int root, struct map *tops)
 {
 	for (size_t i = 0; i < p->n; i++) {
 		auto_free char *top = first_component(p->files[i].path);
 		auto_free char *target = xasprintf("..data/%s", top);
+		breathe_deep();
+		map_put(tops, top, tops);
 		if (symlinkat(target, root, top) < 0 && errno != EEXIST)
 			return -errno;
 	}
@@ -380,19 +413,20 @@ static int link_tops(const struct payload *p, int root)
 }
 
 /* keep: the stamp directory in use. */
-static void sweep(const struct payload *p, const char *path, const char *keep)
+static void sweep(const struct map *tops, const char *path, const char *keep)
 {
 	auto_dir DIR *d = opendir(path);
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
 		auto_free char *full = path_join(path, e->d_name);
+		breathe_deep();
 		if (streq(e->d_name, ".") || streq(e->d_name, "..") || streq(e->d_name, "..data") ||
 		    streq(e->d_name, keep))
 			continue;
 		if (str_starts(e->d_name, ".."))
 			rm_rf(full);
-		else if (!has_top(p, e->d_name))
+		else if (!map_get(tops, e->d_name))
 			unlink(full);
 	}
 }
@@ -413,6 +447,7 @@ static char *new_stamp(void)
 
 int payload_write(const struct payload *p, const char *dir, gid_t gid, struct err *err)
 {
+	__attribute__((cleanup(map_done))) struct map tops = {0};
 	auto_free char *stamp = new_stamp();
 	auto_fd int root = -1;
 	int ret = mkdir_p(dir, 0755);
@@ -429,9 +464,9 @@ int payload_write(const struct payload *p, const char *dir, gid_t gid, struct er
 	if (ret == 0 && renameat(root, "..data_tmp", root, "..data") < 0)
 		ret = -errno;
 	if (ret == 0)
-		ret = link_tops(p, root);
+		ret = link_tops(p, root, &tops);
 	if (ret < 0)
 		return err_errno(err, -ret, "writing volume files in %s", dir);
-	sweep(p, dir, stamp);
+	sweep(&tops, dir, stamp);
 	return 0;
 }

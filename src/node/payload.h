@@ -19,6 +19,7 @@ struct payload_file {
 struct payload {
 	struct payload_file *files;
 	size_t n;
+	struct map by_path; /* its place among them, counted from 1 */
 };
 void payload_done(struct payload *p);
 #define auto_payload __attribute__((cleanup(payload_done))) struct payload
