@@ -95,7 +95,7 @@ static void restore_pod(struct pod *p)
 }
 
 /* Directories of pods that no longer exist. */
-static void prune_dir(struct node *n, const char *root, bool trash)
+static void prune_dir(struct node *n, const char *root)
 {
 	auto_dir DIR *d = opendir(root);
 	struct dirent *e;
@@ -104,10 +104,7 @@ static void prune_dir(struct node *n, const char *root, bool trash)
 		auto_free char *path = path_join(root, e->d_name);
 		if (*e->d_name == '.' || map_get(&n->by_uid, e->d_name))
 			continue;
-		if (trash)
-			trash_put(n, path);
-		else
-			rm_rf(path);
+		trash_put(n, path);
 	}
 }
 
@@ -135,8 +132,8 @@ static void on_all(void *arg)
 		if (!p->sandbox)
 			restore_pod(p);
 	network_prune(n->parts.network);
-	prune_dir(n, state, true);
-	prune_dir(n, run, false);
+	prune_dir(n, state);
+	prune_dir(n, run);
 	prune_logs(n);
 	node_adopted(n);
 }

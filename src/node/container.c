@@ -203,11 +203,19 @@ static void start_refused(struct ctr *c, const struct err *err)
 static void try_start(struct ctr *c)
 {
 	const struct image *image;
+	auto_env vars = {0};
 	auto_err err = {0};
+	enum ctr_state state;
+	int ret;
 
 	if (!ctr_image_ready(c, &image))
 		return;
-	if (ctr_start(c, image, &err) < 0) {
+	state = c->state;
+	ret = ctr_env(c, &vars, &err);
+	/* What has changed meanwhile has asked for another run. */
+	if (c->state != state || !c->pod->sandbox || !ctr_image_ready(c, &image))
+		return;
+	if (ret < 0 || ctr_start(c, image, &vars, &err) < 0) {
 		start_refused(c, &err);
 		return;
 	}

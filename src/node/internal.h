@@ -54,6 +54,10 @@ struct pod {
 
 	enum pod_state state;
 	struct work work;
+	struct task task; /* runs instead, when what is to be looked at is large */
+	bool aside;	  /* while it does so */
+	bool again;	  /* what happens meanwhile asks for another run */
+	json_t *parsed;	  /* of obj, for all of the task's run; NULL: not kept */
 	struct timer *timer;
 	uint64_t wake_us; /* of the present run: microseconds to the next deadline, 0: none */
 
@@ -88,6 +92,9 @@ struct pod {
 
 /* The pod's JSON: borrowed until the end of the turn. */
 const json_t *pod_json(const struct pod *p);
+/* A run is not put aside but between these two. Facts may change there, and the sandbox may go. */
+void pod_breathe(const struct pod *p);
+void pod_hold_breath(const struct pod *p);
 void pod_kick(struct pod *p);
 /* To be called within a run: run again in us at the latest. */
 void pod_wake_in(struct pod *p, uint64_t us);
@@ -230,7 +237,10 @@ void ctr_restore(struct ctr *c, const json_t *entry);
 void ctr_adopt(struct ctr *c, const struct adopted_container *a, const json_t *entry);
 
 /* start.c */
-int ctr_start(struct ctr *c, const struct image *image, struct err *err) MUST_CHECK;
+/* Kubernetes' part of the environment. Breathes. */
+int ctr_env(const struct ctr *c, struct env *vars, struct err *err) MUST_CHECK;
+int ctr_start(struct ctr *c, const struct image *image, const struct env *vars,
+	      struct err *err) MUST_CHECK;
 
 /* stop.c: one container */
 void ctr_stop(struct ctr *c, uint64_t grace_us, const char *why_fmt, ...) PRINTF_LIKE(3, 4);

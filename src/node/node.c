@@ -232,6 +232,7 @@ void node_stop(struct node *n)
 	if (!n)
 		return;
 	show_unregister("pods");
+	tasks_finish(n->loop); /* pods may be in the middle of something */
 	node_status_stop(n);
 	node_metrics_stop(n);
 	services_stop(n->services);

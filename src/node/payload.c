@@ -13,6 +13,7 @@
 void payload_done(struct payload *p)
 {
 	for (size_t i = 0; i < p->n; i++) {
+		breathe();
 		free(p->files[i].path);
 		free(p->files[i].data);
 	}
@@ -343,8 +344,8 @@ static int write_file(int dir, const struct payload_file *f, gid_t gid)
 		return -errno;
 	for (size_t done = 0; done < f->len;) {
 		size_t left = f->len - done;
-		ssize_t n = write(fd, f->data + done, left < PIECE ? left : PIECE);
 		breathe_deep();
+		ssize_t n = write(fd, f->data + done, left < PIECE ? left : PIECE);
 		if (n < 0)
 			return -errno;
 		done += (size_t)n;
@@ -412,8 +413,8 @@ static int link_tops(const struct payload *p, int root, struct map *tops)
 	return 0;
 }
 
-/* keep: the stamp directory in use. */
-static void sweep(const struct map *tops, const char *path, const char *keep)
+/* keep: the stamp directory in use; others are given to the caller. */
+static void sweep(const struct map *tops, const char *path, const char *keep, struct strv *ret_old)
 {
 	auto_dir DIR *d = opendir(path);
 	struct dirent *e;
@@ -425,7 +426,7 @@ static void sweep(const struct map *tops, const char *path, const char *keep)
 		    streq(e->d_name, keep))
 			continue;
 		if (str_starts(e->d_name, ".."))
-			rm_rf(full);
+			strv_take(ret_old, steal_ptr(full));
 		else if (!map_get(tops, e->d_name))
 			unlink(full);
 	}
@@ -445,7 +446,8 @@ static char *new_stamp(void)
 	return xasprintf("..%s.%s", text, suffix);
 }
 
-int payload_write(const struct payload *p, const char *dir, gid_t gid, struct err *err)
+int payload_write(const struct payload *p, const char *dir, gid_t gid, struct strv *ret_old,
+		  struct err *err)
 {
 	__attribute__((cleanup(map_done))) struct map tops = {0};
 	auto_free char *stamp = new_stamp();
@@ -467,6 +469,6 @@ int payload_write(const struct payload *p, const char *dir, gid_t gid, struct er
 		ret = link_tops(p, root, &tops);
 	if (ret < 0)
 		return err_errno(err, -ret, "writing volume files in %s", dir);
-	sweep(&tops, dir, stamp);
+	sweep(&tops, dir, stamp, ret_old);
 	return 0;
 }

@@ -43,7 +43,9 @@ int payload_build(struct payload *p, const json_t *volume, const struct payload_
 /* A digest of names, modes and contents. */
 void payload_digest(const struct payload *p, char out[static 65]);
 /* Puts the files into dir (made when absent) so that readers see either all old or all new ones.
- * gid: group of files, or (gid_t)-1. */
-int payload_write(const struct payload *p, const char *dir, gid_t gid, struct err *err) MUST_CHECK;
+ * gid: group of files, or (gid_t)-1. ret_old: takes the directories that hold the old ones, for the
+ * caller to remove. */
+int payload_write(const struct payload *p, const char *dir, gid_t gid, struct strv *ret_old,
+		  struct err *err) MUST_CHECK;
 
 #endif

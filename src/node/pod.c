@@ -6,12 +6,26 @@
 #include <arpa/inet.h>
 
 #define TOKEN_RETRY_US (10 * USEC_PER_SEC)
+/* So many bytes of text, its own and of what it refers to, are looked at without a task. */
+#define LARGE (32U << 10)
 
 /* ---- small questions -------------------------------------------------------------------- */
 
 const json_t *pod_json(const struct pod *p)
 {
-	return object_json(p->obj);
+	return p->parsed ? p->parsed : object_json(p->obj);
+}
+
+void pod_breathe(const struct pod *p)
+{
+	if (p->aside)
+		breath_release();
+}
+
+void pod_hold_breath(const struct pod *p)
+{
+	if (p->aside)
+		breath_hold();
 }
 
 bool pod_host_network(const struct pod *p)
@@ -86,6 +100,7 @@ void pod_event(struct pod *p, const char *type, const char *reason, const char *
 /* ---- birth and death -------------------------------------------------------------------- */
 
 static void pod_run(void *arg);
+static void pod_run_aside(void *arg);
 
 static void add_ctrs(struct pod *p, const json_t *list, bool init)
 {
@@ -137,6 +152,7 @@ struct pod *pod_new(struct node *n, const struct object *obj)
 	if (time_parse(json_str(pod_json(p), "status.startTime", ""), &started) == 0)
 		p->start_time = started.tv_sec;
 	work_init(&p->work, pod_run, p);
+	task_init(&p->task, pod_run_aside, p);
 	add_ctrs(p, json_at(pod_json(p), "spec.initContainers"), true);
 	add_ctrs(p, json_at(pod_json(p), "spec.containers"), false);
 	add_debug_ctrs(p);
@@ -160,6 +176,12 @@ static bool self_differs(const struct object *a, const struct object *b)
 	return false;
 }
 
+static void forget_parsed(struct pod *p)
+{
+	if (p->parsed)
+		loop_discard(p->node->loop, steal_ptr(p->parsed));
+}
+
 void pod_update(struct pod *p, const struct object *obj)
 {
 	const struct object *old = p->obj;
@@ -169,6 +191,7 @@ void pod_update(struct pod *p, const struct object *obj)
 		p->configs_changed = true;
 	p->obj = object_ref(obj);
 	object_unref(old);
+	forget_parsed(p);
 	add_debug_ctrs(p);
 }
 
@@ -190,6 +213,8 @@ static void pod_release(void *arg)
 void pod_free(struct pod *p)
 {
 	work_cancel(&p->work);
+	task_cancel(p->node->loop, &p->task); /* or it is the one that calls */
+	forget_parsed(p);
 	timer_free(p->timer);
 	for (size_t i = 0; i < p->n_ctrs; i++)
 		ctr_abort_jobs(p->ctrs[i]);
@@ -276,6 +301,7 @@ void pod_write_status(struct pod *p)
 {
 	auto_err err = {0};
 	uint64_t before = store_rev(p->node->store);
+	int r;
 
 	if (p->removed || pod_goal(p) == GOAL_SHUTDOWN)
 		return;
@@ -285,8 +311,13 @@ void pod_write_status(struct pod *p)
 		return;
 	json_t *status = make_status(p);
 	enum store_class c = status_class(p, json_str(status, "phase", ""));
-	if (registry_set_status(p->node->parts.registry, &kind_pod, p->ns, p->name, p->uid, status,
-				c, &err) < 0)
+	pod_breathe(p);
+	r = registry_set_status(p->node->parts.registry, &kind_pod, p->ns, p->name, p->uid, status,
+				c, &err);
+	pod_hold_breath(p);
+	if (r == -EAGAIN || err.reason == ERR_CONFLICT) /* overtaken: the new object comes */
+		pod_kick(p);
+	else if (r < 0)
 		log_warn("pod %s/%s: status: %s", p->ns, p->name, err_message(&err));
 	if (store_rev(p->node->store) != before)
 		p->own_rev = store_rev(p->node->store);
@@ -538,9 +569,8 @@ void pod_kick(struct pod *p)
 		work_queue(p->node->loop, &p->work);
 }
 
-static void pod_run(void *arg)
+static void run(struct pod *p)
 {
-	struct pod *p = arg;
 	enum pod_state before;
 
 	do {
@@ -559,4 +589,80 @@ static void pod_run(void *arg)
 	else
 		timer_disarm(p->timer);
 	logs_poke(p->node, p);
+}
+
+/* The text of the ConfigMaps and Secrets that v, a part of the spec, refers to. */
+static size_t configs_weight(const struct pod *p, const json_t *v)
+{
+	static const struct {
+		const char *key, *name;
+		const struct kind *kind;
+	} refs[] = {
+		{"configMap", "name", &kind_configmap},
+		{"secret", "secretName", &kind_secret},
+		{"secret", "name", &kind_secret},
+		{"configMapRef", "name", &kind_configmap},
+		{"configMapKeyRef", "name", &kind_configmap},
+		{"secretRef", "name", &kind_secret},
+		{"secretKeyRef", "name", &kind_secret},
+	};
+	const struct object *o;
+	size_t sum = 0, i;
+	const char *key;
+	json_t *member;
+
+	json_array_foreach(v, i, member) sum += configs_weight(p, member);
+	json_object_foreach((json_t *)(uintptr_t)v, key, member)
+	{
+		for (i = 0; i < ARRAY_SIZE(refs); i++) {
+			const char *name = json_str(member, refs[i].name, NULL);
+
+			if (!streq(refs[i].key, key) || !name)
+				continue;
+			o = store_get(p->node->store, refs[i].kind, p->ns, name);
+			sum += o ? o->len : 0;
+		}
+		sum += configs_weight(p, member);
+	}
+	return sum;
+}
+
+static size_t weight(const struct pod *p)
+{
+	if (p->obj->len >= LARGE || p->state > POD_RUNNING)
+		return p->obj->len;
+	return p->obj->len + configs_weight(p, json_at(pod_json(p), "spec"));
+}
+
+static void pod_run_aside(void *arg)
+{
+	struct pod *p = arg;
+
+	p->parsed = json_incref((json_t *)(uintptr_t)object_json(p->obj));
+	breath_hold();
+	run(p);
+	breath_release();
+	forget_parsed(p);
+	p->aside = false;
+	if (p->again && p->state != POD_GONE)
+		pod_kick(p);
+}
+
+/* Whatever happens while a run is aside asks for another one behind it. */
+static void pod_run(void *arg)
+{
+	struct pod *p = arg;
+	size_t bytes;
+
+	if (p->aside) {
+		p->again = true;
+		return;
+	}
+	p->again = false;
+	bytes = weight(p);
+	p->aside = bytes >= LARGE;
+	if (p->aside && task_start(p->node->loop, &p->task, bytes) == 0)
+		return;
+	p->aside = false; /* or so many wait already */
+	run(p);
 }

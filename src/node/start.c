@@ -30,29 +30,33 @@ static bool has_path(char *const *image_env)
 	return false;
 }
 
-/* all: what the process gets; vars: what $(VAR) may refer to (Kubernetes' own part of it). */
-static int make_env(const struct ctr *c, const struct image *image, struct env *vars,
-		    struct strv *all, struct err *err)
+int ctr_env(const struct ctr *c, struct env *vars, struct err *err)
 {
 	struct pod *p = c->pod;
-	const json_t *spec = ctr_spec(c);
 	char ip[INET_ADDRSTRLEN];
 	struct self_facts self = pod_self(p, ip);
-	auto_free char *host = files_hostname(pod_json(p));
 	int ret;
 
+	pod_breathe(p);
 	add_services(vars, p);
-	ret = env_add_container(vars, pod_json(p), spec, &self, pod_lookup, p, err);
-	if (ret < 0)
-		return ret;
+	ret = env_add_container(vars, pod_json(p), ctr_spec(c), &self, pod_lookup, p, err);
+	pod_hold_breath(p);
+	return ret;
+}
+
+/* What the process gets. vars: what $(VAR) may refer to (Kubernetes' own part of it). */
+static void all_env(const struct ctr *c, const struct image *image, const struct env *vars,
+		    struct strv *all)
+{
+	auto_free char *host = files_hostname(pod_json(c->pod));
+
 	env_strings(vars, (const char *const *)image->env, all);
 	if (!has_path(image->env) && !env_get(vars, "PATH"))
 		strv_add(all, "PATH=" DEFAULT_PATH);
 	if (!env_get(vars, "HOSTNAME"))
 		strv_addf(all, "HOSTNAME=%s", host);
-	if (json_bool(spec, "tty", false) && !env_get(vars, "TERM"))
+	if (json_bool(ctr_spec(c), "tty", false) && !env_get(vars, "TERM"))
 		strv_add(all, "TERM=xterm");
-	return 0;
 }
 
 /* ---- directories ------------------------------------------------------------------------ */
@@ -136,21 +140,20 @@ static const char *image_name(const struct image *image)
 	return image->n_repo_digests ? image->repo_digests[0] : image->digest;
 }
 
-static int build(struct ctr *c, const struct image *image, struct spec *s, struct err *err)
+static int build(struct ctr *c, const struct image *image, const struct env *vars, struct spec *s,
+		 struct err *err)
 {
 	const json_t *pod = pod_json(c->pod), *spec = ctr_spec(c);
-	auto_env vars = {0};
-	int ret = make_env(c, image, &vars, &s->envp, err);
+	int ret;
 
-	if (ret < 0)
-		return ret;
+	all_env(c, image, vars, &s->envp);
 	s->config.envp = (const char *const *)s->envp.v;
 	spec_basics(s, pod, spec, image, c->pod->node->memory_bytes);
 	ret = spec_security(s, pod, spec, image, err);
 	if (ret == 0)
-		ret = spec_argv(s, spec, image, &vars, err);
+		ret = spec_argv(s, spec, image, vars, err);
 	if (ret == 0)
-		ret = volumes_mounts(c->pod, spec, &vars, s, err);
+		ret = volumes_mounts(c->pod, spec, vars, s, err);
 	return ret;
 }
 
@@ -175,12 +178,12 @@ static void begin_attempt(struct ctr *c, const struct image *image, const char *
 	c->changed = c->backoff_told = c->stop_wanted = false;
 }
 
-int ctr_start(struct ctr *c, const struct image *image, struct err *err)
+int ctr_start(struct ctr *c, const struct image *image, const struct env *vars, struct err *err)
 {
 	unsigned attempt = next_attempt(c);
 	auto_spec s = {0};
 	char id[65];
-	int ret = build(c, image, &s, err);
+	int ret = build(c, image, vars, &s, err);
 
 	if (ret == 0)
 		ret = write_layer(c, &s, attempt, err);

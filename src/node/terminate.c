@@ -186,7 +186,7 @@ static void remove_files(struct pod *p)
 	auto_free char *run = pod_run_path(p, ""), *state = pod_state_path(p, "");
 	auto_free char *logs = pod_log_dir(p);
 
-	rm_rf(run);
+	trash_put(p->node, run);
 	trash_put(p->node, state);
 	trash_put(p->node, logs);
 }

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * trash: directories disappear at once by a rename to ".trash.*", and are emptied by a child at low
- * priority: write layers can hold many files. What a crash leaves is found again at the next start.
+ * priority: write layers and volumes can hold many files. What a crash leaves is found again at the
+ * next start.
  */
 #include "internal.h"
 
 #define TRASH_PREFIX ".trash."
 #define TRASH_BATCH 64
 
-static char *state_pods(const struct node *n)
-{
-	return path_join(n->state_dir, "pods");
-}
-
+/* A rename stays on one file system. */
 void trash_put(struct node *n, const char *path)
 {
-	auto_free char *pods = state_pods(n);
-	const char *root = str_starts(path, pods) ? pods : n->log_dir;
+	auto_free char *state = path_join(n->state_dir, "pods"),
+		       *run = path_join(n->run_dir, "pods");
+	const char *root = str_starts(path, state) ? state
+			   : str_starts(path, run) ? run
+						   : n->log_dir;
 	auto_free char *from = xstrdup(path);
 	char suffix[13] = "";
 	size_t len = strlen(from);
@@ -56,7 +56,8 @@ static void on_swept(void *arg, int status)
 
 void trash_sweep(struct node *n)
 {
-	auto_free char *pods = state_pods(n);
+	auto_free char *state = path_join(n->state_dir, "pods"),
+		       *run = path_join(n->run_dir, "pods");
 	auto_strv argv = {0};
 	auto_err err = {0};
 
@@ -67,7 +68,8 @@ void trash_sweep(struct node *n)
 	strv_add(&argv, "-rf");
 	strv_add(&argv, "--one-file-system");
 	strv_add(&argv, "--");
-	collect(&argv, pods);
+	collect(&argv, state);
+	collect(&argv, run);
 	collect(&argv, n->log_dir);
 	if (argv.n == 4)
 		return;

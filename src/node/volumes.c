@@ -148,7 +148,7 @@ static const char *volume_token(void *arg, const json_t *source, struct err *err
 }
 
 /* Writes the files when they differ from what is there. */
-static int payload_refresh(struct pod *p, struct volume *v, const json_t *spec, struct err *err)
+static int refresh(struct pod *p, struct volume *v, const json_t *spec, struct err *err)
 {
 	char ip[INET_ADDRSTRLEN], digest[65];
 	struct self_facts self = pod_self(p, ip);
@@ -160,6 +160,7 @@ static int payload_refresh(struct pod *p, struct volume *v, const json_t *spec, 
 				  .token = volume_token,
 				  .token_arg = &tokens};
 	auto_payload files = {0};
+	auto_strv old = {0};
 	int ret = payload_build(&files, spec, &ctx, err);
 
 	if (ret < 0)
@@ -167,9 +168,21 @@ static int payload_refresh(struct pod *p, struct volume *v, const json_t *spec, 
 	payload_digest(&files, digest);
 	if (streq(digest, v->digest))
 		return 0;
-	ret = payload_write(&files, v->path, spec_fs_group(pod_json(p)), err);
+	ret = payload_write(&files, v->path, spec_fs_group(pod_json(p)), &old, err);
+	for (size_t i = 0; i < old.n; i++)
+		trash_put(p->node, old.v[i]);
 	if (ret == 0)
 		memcpy(v->digest, digest, sizeof(digest));
+	return ret;
+}
+
+static int payload_refresh(struct pod *p, struct volume *v, const json_t *spec, struct err *err)
+{
+	int ret;
+
+	pod_breathe(p);
+	ret = refresh(p, v, spec, err);
+	pod_hold_breath(p);
 	return ret;
 }
 

@@ -528,12 +528,13 @@ static void test_payload(void **state UNUSED)
 	json_auto_t *all = json(objects);
 	auto_free char *dir = tmp_dir();
 	auto_payload p = {0}, q = {0};
+	auto_strv old = {0};
 	auto_err err = {0};
 	char one[65], two[65], link[256];
 	struct stat st;
 
 	build(&p, volume, all);
-	assert_int_equal(payload_write(&p, dir, (gid_t)-1, &err), 0);
+	assert_int_equal(payload_write(&p, dir, (gid_t)-1, &old, &err), 0);
 	assert_file(dir, "d/k", "v");
 	assert_file(dir, "P", "hunter2");
 	assert_file(dir, "labels", "a=\"1\\\"\"\nb=\"2\"");
@@ -549,9 +550,10 @@ static void test_payload(void **state UNUSED)
 	build(&q, volume, all);
 	payload_digest(&q, two);
 	assert_string_not_equal(one, two);
-	assert_int_equal(payload_write(&q, dir, (gid_t)-1, &err), 0);
+	assert_int_equal(payload_write(&q, dir, (gid_t)-1, &old, &err), 0);
 	assert_file(dir, "d/k", "new");
 	assert_int_equal(access(secret, F_OK), -1);
+	assert_int_equal(old.n, 1); /* what the first one has written */
 	rm_rf(dir);
 }
 
