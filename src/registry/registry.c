@@ -175,8 +175,8 @@ int registry_set_status(struct registry *r, const struct kind *k, const char *ns
 	if (!task_inside())
 		return store_update(r->store, k, obj, 0, c, NULL, NULL, NULL, err);
 	/* The copies share what no draft changes. Somebody else may have written meanwhile. */
-	d = store_draft_new(r->store, k, obj, old);
-	rc = store_update_draft(r->store, d, c, NULL, NULL, NULL, err);
+	d = store_draft_new(r->store, k, obj, old, err);
+	rc = d ? store_update_draft(r->store, d, c, NULL, NULL, NULL, err) : -E2BIG;
 	store_draft_free(d);
 	return rc;
 }
