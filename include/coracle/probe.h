@@ -40,6 +40,8 @@ struct probe_ops {
 	void (*on_verdict)(void *arg, bool ok, const char *why);
 	/* Every single failed check (for the Unhealthy event). May be NULL. */
 	void (*on_failure)(void *arg, const char *why);
+	/* A check was good, but kubelet would say something (ProbeWarning). May be NULL. */
+	void (*on_warning)(void *arg, const char *why);
 	/* Start an exec check; answer with probe_exec_done(token, ...). May be NULL without exec
 	 * probes. */
 	void (*run_exec)(void *arg, struct probe *p, const char *const *argv, uint32_t timeout);

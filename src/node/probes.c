@@ -91,6 +91,14 @@ static void on_failure(void *arg, const char *why)
 		  why);
 }
 
+static void on_warning(void *arg, const char *why)
+{
+	struct prober *pr = arg;
+
+	ctr_event(pr->c, "Warning", "ProbeWarning", "%s probe warning: %s", kinds[pr->which].title,
+		  why);
+}
+
 static void on_exec_done(void *arg, int code, bool timed_out, const char *output)
 {
 	struct prober *pr = arg;
@@ -113,7 +121,7 @@ static void cancel_exec(void *arg, struct probe *p UNUSED)
 	run_cancel(steal_ptr(pr->run));
 }
 
-static const struct probe_ops ops = {on_verdict, on_failure, run_exec, cancel_exec};
+static const struct probe_ops ops = {on_verdict, on_failure, on_warning, run_exec, cancel_exec};
 
 /* ---- start and stop --------------------------------------------------------------------- */
 

@@ -109,6 +109,7 @@ void check_cancel(struct check *c)
 	c->running = false;
 	timer_disarm(c->limit);
 	ops_of(c)->cancel(c);
+	strbuf_done(&c->body);
 }
 
 void check_free(struct check *c)

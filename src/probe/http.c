@@ -3,7 +3,7 @@
  */
 #include "internal.h"
 
-enum { HTTP_BODY_MAX = 10 * 1024, HTTP_REDIRECTS = 10 };
+enum { HTTP_BODY_MAX = 10 * 1024, HTTP_TOLD_MAX = 512, HTTP_REDIRECTS = 10 };
 
 static char *url_of(const struct check *c)
 {
@@ -67,8 +67,11 @@ static bool follow(struct check *c, int code, const char *location)
 
 static void judge(struct check *c, int code)
 {
-	if (code >= 200 && code < 400)
+	if (code >= 200 && code < 300)
 		check_end(c, true, "%s", "");
+	else if (code >= 300 && code < 400)
+		check_end(c, true, "Probe terminated redirects, Response body: %s",
+			  c->body.len ? c->body.s : "");
 	else
 		check_end(c, false, "HTTP probe failed with statuscode: %d", code);
 }
@@ -97,15 +100,20 @@ static void on_headers(void *arg, struct http_call *call UNUSED, int code)
 
 	c->code = code;
 	c->body_len = 0;
+	strbuf_reset(&c->body);
 }
 
 /* A long page is as good as a short one: no more of it is read than kubelet reads. */
-static void on_body(void *arg, const void *data UNUSED, size_t len)
+static void on_body(void *arg, const void *data, size_t len)
 {
 	struct check *c = arg;
+	bool redirect = c->code >= 300 && c->code <= 399;
 
 	c->body_len += len;
-	if (c->body_len >= HTTP_BODY_MAX && (c->code < 300 || c->code > 399))
+	if (redirect && c->body.len < HTTP_TOLD_MAX)
+		strbuf_add(&c->body, data,
+			   len < HTTP_TOLD_MAX - c->body.len ? len : HTTP_TOLD_MAX - c->body.len);
+	if (c->body_len >= HTTP_BODY_MAX && !redirect)
 		judge(c, c->code);
 }
 

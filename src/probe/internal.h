@@ -16,7 +16,7 @@ struct target {
 void probe_target_init(struct target *t, const struct probe_config *config);
 void probe_target_done(struct target *t);
 
-/* why: in kubelet's words. The check is over. */
+/* why: in kubelet's words, a warning if ok. The check is over. */
 typedef void check_done_fn(void *arg, bool ok, const char *why);
 struct check {
 	struct loop *loop;
@@ -29,8 +29,9 @@ struct check {
 	struct http_call *call;
 	char *location; /* of a redirect */
 	unsigned redirects;
-	int code;	 /* of the answer */
-	size_t body_len; /* of the answer so far */
+	int code;	    /* of the answer */
+	size_t body_len;    /* of the answer so far */
+	struct strbuf body; /* of a redirect: how it begins */
 	/* tcp */
 	int fd;
 	struct io *io;

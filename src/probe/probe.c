@@ -32,13 +32,15 @@ static void judge(struct probe *p, bool ok, const char *why)
 	p->last = ok;
 	if (!ok && p->ops->on_failure)
 		p->ops->on_failure(p->arg, why);
+	if (ok && *why && p->ops->on_warning)
+		p->ops->on_warning(p->arg, why);
 	/* A probe that was never good (startup) is told that it has failed, too. */
 	if (p->stopped || (p->ok == ok && (ok || p->judged)) ||
 	    p->run < (ok ? c->success_threshold : c->failure_threshold))
 		return;
 	p->ok = ok;
 	p->judged = true;
-	p->ops->on_verdict(p->arg, ok, why);
+	p->ops->on_verdict(p->arg, ok, ok ? "" : why);
 }
 
 static void on_result(void *arg, bool ok, const char *why)
@@ -96,7 +98,7 @@ void probe_exec_done(struct probe *p, int code, bool timed_out, const char *outp
 				p->target.argv[0] ? p->target.argv[0] : "",
 				p->target.config.timeout);
 	else
-		why = xstrdup(output ? output : "");
+		why = xstrdup(code && output ? output : "");
 	on_result(p, code == 0 && !timed_out, why);
 }
 

@@ -67,7 +67,7 @@ static void on_request(void *arg UNUSED, struct http_request *req)
 		http_respond(req, 302, NULL, NULL, 0);
 	} else if (streq(path, "/away")) {
 		http_respond_header(req, "Location", "http://other.example/fail");
-		http_respond(req, 302, NULL, NULL, 0);
+		http_respond(req, 302, "text/plain", "gone away", 9);
 	} else if (streq(path, "/circle")) {
 		http_respond_header(req, "Location", "/circle");
 		http_respond(req, 302, NULL, NULL, 0);
@@ -107,7 +107,9 @@ static void test_http(void **state)
 	c.path = "/moved";
 	assert_true(check(loop, &c).ok);
 	c.path = "/away";
-	assert_true(check(loop, &c).ok);
+	o = check(loop, &c);
+	assert_true(o.ok);
+	assert_string_equal(o.why, "Probe terminated redirects, Response body: gone away");
 	c.path = "/large"; /* a long page is a good page */
 	assert_true(check(loop, &c).ok);
 	c.path = "/circle";
