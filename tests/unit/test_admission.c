@@ -1,77 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Admission: PriorityClass, LimitRange, ResourceQuota, evictions; quantities that are added up. */
-#include "store_fixture.h"
-#include <coracle/registry.h>
+#include "registry_fixture.h"
 
-static struct registry *reg;
-
-static int setup(void **state)
+/* Where objects of the kind are made here. */
+static const char *ns_of(const struct kind *k)
 {
-	struct registry_config config = {.service_cidr = "10.43.0.0/16",
-					 .cluster_domain = "cluster.local",
-					 .node_port_min = 30000,
-					 .node_port_max = 32767,
-					 .node_name = "node1"};
-	struct fixture *f = fixture_new();
-	auto_err err = {0};
-
-	fixture_open(f);
-	reg = registry_new(f->loop, f->store, &config, &err);
-	if (!reg)
-		fail_msg("registry_new: %s", err_message(&err));
-	*state = f;
-	return 0;
+	return k->namespaced ? "default" : "";
 }
 
-static int teardown(void **state)
+static const struct object *made(const struct kind *k, const char *text)
 {
-	registry_free(reg);
-	fixture_free(*state);
-	return 0;
-}
-
-/* Single quotes for double ones. */
-static json_t *json_of(const char *text)
-{
-	auto_free char *copy = xstrdup(text);
-	auto_err err = {0};
-	json_t *v;
-
-	for (char *p = copy; *p; p++)
-		if (*p == '\'')
-			*p = '"';
-	v = json_parse(copy, strlen(copy), &err);
-	if (!v)
-		fail_msg("%s: %s", copy, err_message(&err));
-	return v;
-}
-
-static const struct object *try_create(const struct kind *k, const char *text, struct err *err)
-{
-	json_auto_t *obj = json_of(text);
-	struct write_options o = {0};
-	const struct object *ret = NULL;
-
-	return registry_create(reg, k, k->namespaced ? "default" : "", obj, &o, &ret, err) < 0
-		       ? NULL
-		       : ret;
-}
-
-static const struct object *create(const struct kind *k, const char *text)
-{
-	auto_err err = {0};
-	const struct object *o = try_create(k, text, &err);
-
-	if (!o)
-		fail_msg("create: %s", err_message(&err));
-	return o;
+	return create(k, ns_of(k), text);
 }
 
 static void refused(const struct kind *k, const char *text, const char *message)
 {
 	auto_err err = {0};
 
-	assert_null(try_create(k, text, &err));
+	assert_null(try_create(k, ns_of(k), text, &err));
 	assert_string_equal(err_message(&err), message);
 	assert_int_equal(err.reason, ERR_FORBIDDEN);
 }
@@ -127,15 +73,15 @@ static void test_quantities(void **state UNUSED)
 static void test_priority(void **state)
 {
 	struct fixture *f = *state;
-	const struct object *pod = create(&kind_pod, POD("a", ""));
+	const struct object *pod = made(&kind_pod, POD("a", ""));
 
 	assert_int_equal(num(pod, "spec.priority"), 0);
 	assert_string_equal(str(pod, "spec.preemptionPolicy"), "PreemptLowerPriority");
-	pod = create(&kind_pod, POD("b", ",'priorityClassName':'system-node-critical'"));
+	pod = made(&kind_pod, POD("b", ",'priorityClassName':'system-node-critical'"));
 	assert_int_equal(num(pod, "spec.priority"), 2000001000);
-	create(&kind_priorityclass,
-	       "{'metadata':{'name':'low'},'value':-5,'preemptionPolicy':'Never'}");
-	pod = create(&kind_pod, POD("c", ",'priorityClassName':'low'"));
+	made(&kind_priorityclass,
+	     "{'metadata':{'name':'low'},'value':-5,'preemptionPolicy':'Never'}");
+	pod = made(&kind_pod, POD("c", ",'priorityClassName':'low'"));
 	assert_int_equal(num(pod, "spec.priority"), -5);
 	assert_string_equal(str(pod, "spec.preemptionPolicy"), "Never");
 	refused(&kind_pod, POD("d", ",'priorityClassName':'none'"),
@@ -149,8 +95,8 @@ static void test_priority(void **state)
 		"pods \"d\" is forbidden: the string value of PreemptionPolicy "
 		"(PreemptLowerPriority) must not be provided in pod spec; priority admission "
 		"controller computed Never from the given PriorityClass name");
-	create(&kind_priorityclass, "{'metadata':{'name':'usual'},'value':7,'globalDefault':true}");
-	pod = create(&kind_pod, POD("d", ""));
+	made(&kind_priorityclass, "{'metadata':{'name':'usual'},'value':7,'globalDefault':true}");
+	pod = made(&kind_pod, POD("d", ""));
 	assert_int_equal(num(pod, "spec.priority"), 7);
 	assert_string_equal(str(pod, "spec.priorityClassName"), "usual");
 	refused(&kind_priorityclass, "{'metadata':{'name':'other'},'value':8,'globalDefault':true}",
@@ -165,11 +111,11 @@ static void test_limit_defaults(void **state UNUSED)
 {
 	const struct object *pod;
 
-	create(&kind_limitrange,
-	       "{'metadata':{'name':'l'},'spec':{'limits':[{'type':'Container','default':{"
-	       "'cpu':'500m','memory':'200Mi'},'defaultRequest':{'cpu':'100m'},'max':{'cpu':'2'},"
-	       "'min':{'cpu':'50m'}}]}}");
-	pod = create(&kind_pod, POD("a", ""));
+	made(&kind_limitrange,
+	     "{'metadata':{'name':'l'},'spec':{'limits':[{'type':'Container','default':{"
+	     "'cpu':'500m','memory':'200Mi'},'defaultRequest':{'cpu':'100m'},'max':{'cpu':'2'},"
+	     "'min':{'cpu':'50m'}}]}}");
+	pod = made(&kind_pod, POD("a", ""));
 	const json_t *c = json_array_get(json_at(object_json(pod), "spec.containers"), 0);
 
 	assert_string_equal(json_str(c, "resources.requests.cpu", ""), "100m");
@@ -179,7 +125,7 @@ static void test_limit_defaults(void **state UNUSED)
 	assert_string_equal(meta_annotation(object_json(pod), "kubernetes.io/limit-ranger"),
 			    "LimitRanger plugin set: cpu, memory request for container c; cpu, "
 			    "memory limit for container c");
-	pod = create(&kind_pod, POD_ASKS("b", "'limits':{'cpu':'1','memory':'1Mi'}"));
+	pod = made(&kind_pod, POD_ASKS("b", "'limits':{'cpu':'1','memory':'1Mi'}"));
 	c = json_array_get(json_at(object_json(pod), "spec.containers"), 0);
 	assert_string_equal(json_str(c, "resources.requests.cpu", ""), "1");
 	assert_null(meta_annotation(object_json(pod), "kubernetes.io/limit-ranger"));
@@ -194,11 +140,11 @@ static void test_limit_defaults(void **state UNUSED)
 
 static void test_limit_bounds(void **state UNUSED)
 {
-	create(&kind_limitrange,
-	       "{'metadata':{'name':'l'},'spec':{'limits':[{'type':'Pod','max':{'memory':'1Gi'},"
-	       "'maxLimitRequestRatio':{'memory':'2'}},"
-	       "{'type':'PersistentVolumeClaim','max':{'storage':'2Gi'},'min':{'storage':'1Gi'}}]}"
-	       "}");
+	made(&kind_limitrange,
+	     "{'metadata':{'name':'l'},'spec':{'limits':[{'type':'Pod','max':{'memory':'1Gi'},"
+	     "'maxLimitRequestRatio':{'memory':'2'}},"
+	     "{'type':'PersistentVolumeClaim','max':{'storage':'2Gi'},'min':{'storage':'1Gi'}}]}"
+	     "}");
 	refused(&kind_pod, POD("a", ""),
 		"pods \"a\" is forbidden: [maximum memory usage per Pod is 1Gi.  No limit is "
 		"specified, memory max limit to request ratio per Pod is 2, but no request is "
@@ -207,7 +153,7 @@ static void test_limit_bounds(void **state UNUSED)
 		POD_ASKS("a", "'limits':{'memory':'300Mi'},'requests':{'memory':'100Mi'}"),
 		"pods \"a\" is forbidden: memory max limit to request ratio per Pod is 2, but "
 		"provided ratio is 3.000000");
-	create(&kind_pod, POD_ASKS("a", "'limits':{'memory':'300Mi'}"));
+	made(&kind_pod, POD_ASKS("a", "'limits':{'memory':'300Mi'}"));
 	refused(&kind_persistentvolumeclaim,
 		"{'metadata':{'name':'v'},'spec':{'accessModes':['ReadWriteOnce'],'resources':{"
 		"'requests':{'storage':'3Gi'}}}}",
@@ -234,18 +180,18 @@ static void check_usage(const struct object *quota, const char *name, const char
 static void test_quota_objects(void **state UNUSED)
 {
 	const struct object *quota =
-		create(&kind_resourcequota,
-		       "{'metadata':{'name':'q'},'spec':{'hard':{'configmaps':'1','services':'2',"
-		       "'services.nodeports':'1','count/deployments.apps':'0'}}}");
+		made(&kind_resourcequota,
+		     "{'metadata':{'name':'q'},'spec':{'hard':{'configmaps':'1','services':'2',"
+		     "'services.nodeports':'1','count/deployments.apps':'0'}}}");
 
-	create(&kind_configmap, "{'metadata':{'name':'a'}}");
+	made(&kind_configmap, "{'metadata':{'name':'a'}}");
 	refused(&kind_configmap, "{'metadata':{'name':'b'}}",
 		"configmaps \"b\" is forbidden: exceeded quota: q, requested: configmaps=1, used: "
 		"configmaps=1, limited: configmaps=1");
 	check_usage(quota, "configmaps", "1");
 	check_usage(quota, "services", "1"); /* kubernetes */
-	create(&kind_service, "{'metadata':{'name':'s'},'spec':{'type':'NodePort','ports':[{"
-			      "'port':80}]}}");
+	made(&kind_service, "{'metadata':{'name':'s'},'spec':{'type':'NodePort','ports':[{"
+			    "'port':80}]}}");
 	check_usage(quota, "services.nodeports", "1");
 	refused(&kind_service, "{'metadata':{'name':'t'},'spec':{'ports':[{'port':80}]}}",
 		"services \"t\" is forbidden: exceeded quota: q, requested: services=1, used: "
@@ -261,7 +207,7 @@ static void test_quota_objects(void **state UNUSED)
 
 static void test_quota_pods(void **state UNUSED)
 {
-	const struct object *quota = create(
+	const struct object *quota = made(
 		&kind_resourcequota,
 		"{'metadata':{'name':'q'},'spec':{'hard':{'pods':'2','requests.cpu':'1','limits."
 		"memory':'1Gi'}}}");
@@ -269,14 +215,14 @@ static void test_quota_pods(void **state UNUSED)
 	refused(&kind_pod, POD("a", ""),
 		"pods \"a\" is forbidden: failed quota: q: must specify limits.memory for: c; "
 		"requests.cpu for: c");
-	create(&kind_pod, POD_ASKS("a", "'requests':{'cpu':'600m'},'limits':{'memory':'512Mi'}"));
+	made(&kind_pod, POD_ASKS("a", "'requests':{'cpu':'600m'},'limits':{'memory':'512Mi'}"));
 	check_usage(quota, "requests.cpu", "600m");
 	check_usage(quota, "limits.memory", "512Mi");
 	refused(&kind_pod, POD_ASKS("b", "'requests':{'cpu':'500m'},'limits':{'memory':'600Mi'}"),
 		"pods \"b\" is forbidden: exceeded quota: q, requested: "
 		"limits.memory=600Mi,requests.cpu=500m, used: "
 		"limits.memory=512Mi,requests.cpu=600m, limited: limits.memory=1Gi,requests.cpu=1");
-	create(&kind_pod, POD_ASKS("b", "'requests':{'cpu':'400m'},'limits':{'memory':'512Mi'}"));
+	made(&kind_pod, POD_ASKS("b", "'requests':{'cpu':'400m'},'limits':{'memory':'512Mi'}"));
 	check_usage(quota, "pods", "2");
 	refused(&kind_pod, POD_ASKS("c", "'requests':{'cpu':'0'},'limits':{'memory':'0'}"),
 		"pods \"c\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, "
@@ -286,28 +232,28 @@ static void test_quota_pods(void **state UNUSED)
 static void test_quota_scopes(void **state UNUSED)
 {
 	const struct object *best =
-		create(&kind_resourcequota, "{'metadata':{'name':'best'},'spec':{'hard':{'pods':'1'"
-					    "},'scopes':['BestEffort']}}");
+		made(&kind_resourcequota, "{'metadata':{'name':'best'},'spec':{'hard':{'pods':'1'"
+					  "},'scopes':['BestEffort']}}");
 	const struct object *ends =
-		create(&kind_resourcequota, "{'metadata':{'name':'ends'},'spec':{'hard':{'pods':'1'"
-					    "},'scopes':['Terminating']}}");
-	const struct object *class = create(
-		&kind_resourcequota,
-		"{'metadata':{'name':'class'},'spec':{'hard':{'pods':'1'},'scopeSelector':{"
-		"'matchExpressions':[{'scopeName':'PriorityClass','operator':'In','values':['"
-		"system-node-critical']}]}}}");
+		made(&kind_resourcequota, "{'metadata':{'name':'ends'},'spec':{'hard':{'pods':'1'"
+					  "},'scopes':['Terminating']}}");
+	const struct object *class =
+		made(&kind_resourcequota,
+		     "{'metadata':{'name':'class'},'spec':{'hard':{'pods':'1'},'scopeSelector':{"
+		     "'matchExpressions':[{'scopeName':'PriorityClass','operator':'In','values':['"
+		     "system-node-critical']}]}}}");
 
-	create(&kind_pod, POD("a", ""));
+	made(&kind_pod, POD("a", ""));
 	refused(&kind_pod, POD("b", ""),
 		"pods \"b\" is forbidden: exceeded quota: best, requested: pods=1, used: pods=1, "
 		"limited: pods=1");
-	create(&kind_pod, POD_ASKS("b", "'requests':{'cpu':'1'}"));
+	made(&kind_pod, POD_ASKS("b", "'requests':{'cpu':'1'}"));
 	check_usage(best, "pods", "1");
 	check_usage(ends, "pods", "0");
 	check_usage(class, "pods", "0");
-	create(&kind_pod, "{'metadata':{'name':'c'},'spec':{'priorityClassName':'"
-			  "system-node-critical','activeDeadlineSeconds':5,'containers':[{'name':"
-			  "'c','image':'i','resources':{'requests':{'cpu':'1'}}}]}}");
+	made(&kind_pod, "{'metadata':{'name':'c'},'spec':{'priorityClassName':'"
+			"system-node-critical','activeDeadlineSeconds':5,'containers':[{'name':"
+			"'c','image':'i','resources':{'requests':{'cpu':'1'}}}]}}");
 	check_usage(ends, "pods", "1");
 	check_usage(class, "pods", "1");
 }
@@ -343,11 +289,11 @@ static void test_evictions(void **state)
 	const struct object *budget, *o;
 	auto_err err = {0}, again = {0}, last = {0};
 
-	set_status(create(&kind_pod, LABELLED("p")), RUNNING("True"));
-	set_status(create(&kind_pod, LABELLED("u")), RUNNING("False"));
-	budget = create(&kind_poddisruptionbudget,
-			"{'metadata':{'name':'b'},'spec':{'minAvailable':1,'selector':{'"
-			"matchLabels':{'a':'b'}}}}");
+	set_status(made(&kind_pod, LABELLED("p")), RUNNING("True"));
+	set_status(made(&kind_pod, LABELLED("u")), RUNNING("False"));
+	budget = made(&kind_poddisruptionbudget,
+		      "{'metadata':{'name':'b'},'spec':{'minAvailable':1,'selector':{'"
+		      "matchLabels':{'a':'b'}}}}");
 	assert_true(evict("p", &err) < 0); /* not counted yet */
 	assert_int_equal(err.reason, ERR_TOO_MANY_REQUESTS);
 	assert_int_equal(err.retry_after, 10);
@@ -393,8 +339,8 @@ static void policy(struct fixture *f, const char *name, const char *spec, const 
 				      "'validationActions':['Deny']%s}}",
 				      name, name, binding);
 
-	create(&kind_validatingadmissionpolicy, p);
-	create(&kind_validatingadmissionpolicybinding, b);
+	made(&kind_validatingadmissionpolicy, p);
+	made(&kind_validatingadmissionpolicybinding, b);
 	fixture_settle(f);
 }
 
@@ -406,7 +352,7 @@ static void denied(const char *text, const char *message)
 			  "binding 'p' denied request: %s",
 			  message);
 
-	assert_null(try_create(&kind_configmap, text, &err));
+	assert_null(try_create(&kind_configmap, "default", text, &err));
 	assert_string_equal(err_message(&err), want);
 	assert_int_equal(err.reason, ERR_INVALID);
 	assert_int_equal(err.n_causes, 1);
@@ -441,7 +387,7 @@ static void test_policies(void **state)
 	       "\\\"go\\\"','message':'it stays'}]",
 	       "");
 	denied(MAP("'a':'1','b':'2'"), "two");
-	create(&kind_configmap, MAP("'a':'1'"));
+	made(&kind_configmap, MAP("'a':'1'"));
 	assert_true(registry_delete(reg, &kind_configmap, "default", "m", &o, NULL, NULL, &err) <
 		    0);
 	assert_non_null(strstr(err_message(&err), "denied request: it stays"));
@@ -468,14 +414,14 @@ static void test_policies_that_fail(void **state)
 			       "such key: x");
 	remove_policy(f);
 	policy(f, "p", slow, "");
-	assert_null(try_create(&kind_configmap, MAP("'a':'1'"), &err));
+	assert_null(try_create(&kind_configmap, "default", MAP("'a':'1'"), &err));
 	assert_non_null(strstr(err_message(&err), "actual cost limit exceeded"));
 	remove_policy(f);
 	policy(f, "p",
 	       "'failurePolicy':'Ignore','validations':[{'expression':'object.data.x == "
 	       "object.data.a'}]",
 	       "");
-	create(&kind_configmap, MAP("'a':'1'"));
+	made(&kind_configmap, MAP("'a':'1'"));
 	remove_policy(f);
 	policy(f, "p",
 	       "'paramKind':{'apiVersion':'nobody.example.com/v1','kind':'Missing'},"
@@ -483,14 +429,14 @@ static void test_policies_that_fail(void **state)
 	       ",'paramRef':{'name':'x','parameterNotFoundAction':'Deny'}");
 	err_done(&err);
 	err = (struct err){0};
-	assert_null(try_create(&kind_configmap, MAP("'b':'1'"), &err));
+	assert_null(try_create(&kind_configmap, "default", MAP("'b':'1'"), &err));
 	assert_string_equal(err_message(&err),
 			    "configmaps \"m\" is forbidden: ValidatingAdmissionPolicy 'p' denied "
 			    "request: failed to configure policy: failed to find resource "
 			    "referenced by paramKind: 'nobody.example.com/v1, Kind=Missing'");
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup_registry, teardown_registry)
 
 int main(void)
 {

@@ -20,14 +20,12 @@
  * Each case goes the way of a request: strict decoding, then the registry; and what was refused
  * must have left no trace.
  */
-#include "store_fixture.h"
-#include <coracle/registry.h>
+#include "registry_fixture.h"
 #include <fnmatch.h>
 #include <glob.h>
 
 #define TEXT_MAX (1 << 20)
 
-static struct registry *reg;
 static struct store *store;
 static size_t n_cases, n_failed;
 
@@ -136,8 +134,8 @@ static json_t *decode(const struct kind *k, const json_t *obj, struct err *err)
 	return schema_decode_json(k->message, what, text, len, FIELDS_STRICT, &warnings, err);
 }
 
-static int create(const struct kind *k, const json_t *test, const json_t *obj,
-		  const struct object **ret, struct err *err)
+static int try_body(const struct kind *k, const json_t *test, const json_t *obj,
+		    const struct object **ret, struct err *err)
 {
 	const char *ns = k->namespaced ? json_str(test, "namespace", "default") : "";
 	struct write_options o = {0};
@@ -203,7 +201,7 @@ static void run_case(const char *file, const json_t *test, const json_t *bases)
 	k = kind_of(obj);
 	n_cases++;
 	rev = store_rev(store);
-	rc = create(k, test, obj, &made, &err);
+	rc = try_body(k, test, obj, &made, &err);
 	if (json_object_get(test, "update") || json_object_get(test, "change")) {
 		if (rc < 0) {
 			report(file, test, &err, "the base is refused");
@@ -237,7 +235,7 @@ static void check_bases(const char *file, const json_t *bases)
 		const struct object *made = NULL;
 		auto_err err = {0};
 
-		if (create(kind_of(base), bases, base, &made, &err) < 0)
+		if (try_body(kind_of(base), bases, base, &made, &err) < 0)
 			report(file, base, &err, "the base is refused");
 		else
 			remove_object(made);
@@ -270,35 +268,11 @@ static void test_bad_objects(void **state)
 	assert_int_equal(n_failed, 0);
 }
 
-static int setup(void **state)
-{
-	struct registry_config config = {.service_cidr = "10.43.0.0/16",
-					 .cluster_domain = "cluster.local",
-					 .node_port_min = 30000,
-					 .node_port_max = 32767,
-					 .node_name = "node1"};
-	struct fixture *f = fixture_new();
-	auto_err err = {0};
-
-	fixture_open(f);
-	reg = registry_new(f->loop, f->store, &config, &err);
-	if (!reg)
-		fail_msg("registry_new: %s", err_message(&err));
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	registry_free(reg);
-	fixture_free(*state);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_bad_objects, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_objects, setup_registry,
+						teardown_registry),
 	};
 
 	log_set_level(LOG_LEVEL_WARN);

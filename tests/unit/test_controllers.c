@@ -4,37 +4,27 @@
  * ready, and takes those away that are being deleted.
  */
 #include "internal.h"
-#include "store_fixture.h"
+#include "registry_fixture.h"
 
-static struct registry *reg;
 static struct controllers *ctl;
 
 static int setup(void **state)
 {
-	struct fixture *f = fixture_new();
-	struct registry_config rc = {.service_cidr = "10.43.0.0/16",
-				     .cluster_domain = "cluster.local",
-				     .node_port_min = 30000,
-				     .node_port_max = 32767,
-				     .node_name = "node1"};
 	struct controllers_config cc = {.node_name = "node1", .api_address = "10.42.0.1:6443"};
+	struct fixture *f;
 	auto_err err = {0};
 
-	fixture_open(f);
-	reg = registry_new(f->loop, f->store, &rc, &err);
-	assert_non_null(reg);
+	setup_registry(state);
+	f = *state;
 	ctl = controllers_start(f->loop, reg, &cc, &err);
 	assert_non_null(ctl);
-	*state = f;
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	controllers_stop(ctl);
-	registry_free(reg);
-	fixture_free(*state);
-	return 0;
+	return teardown_registry(state);
 }
 
 /* Lets everything that is queued run. */
@@ -52,33 +42,6 @@ static void settle(struct fixture *f)
 		if (++turns > 500)
 			fail_msg("the controllers never come to rest");
 	} while (rev != store_rev(f->store) || turns < 3);
-}
-
-static json_t *json_of(const char *text)
-{
-	auto_free char *copy = xstrdup(text);
-	auto_err err = {0};
-	json_t *v;
-
-	for (char *p = copy; *p; p++)
-		if (*p == '\'')
-			*p = '"';
-	v = json_parse(copy, strlen(copy), &err);
-	if (!v)
-		fail_msg("%s: %s", copy, err_message(&err));
-	return v;
-}
-
-static const struct object *create(const struct kind *k, const char *ns, const char *text)
-{
-	json_auto_t *obj = json_of(text);
-	struct write_options o = {0};
-	const struct object *ret = NULL;
-	auto_err err = {0};
-
-	if (registry_create(reg, k, ns, obj, &o, &ret, &err) < 0)
-		fail_msg("create: %s", err_message(&err));
-	return ret;
 }
 
 static void node_up(const char *cpu)

@@ -1,24 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Custom kinds: definitions, their schemas, their objects, and what a store makes of them. */
-#include "store_fixture.h"
+#include "json_of.h"
 #include "openapi_pieces.h"
+#include "store_fixture.h"
 #include <sched.h>
 #include <sys/mount.h>
-
-/* Single quotes for double ones. */
-static json_t *json_of(const char *text)
-{
-	auto_free char *s = xstrdup(text);
-	auto_err err = {0};
-	json_t *v;
-
-	for (char *p = s; *p; p++)
-		*p = *p == '\'' ? '"' : *p;
-	v = json_parse(s, strlen(s), &err);
-	if (!v)
-		fail_msg("%s in %s", err_message(&err), s);
-	return v;
-}
 
 /* ---- a source without a store ------------------------------------------------------------ */
 

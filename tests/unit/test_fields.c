@@ -1,32 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sets of fields, merging and pruning of server-side apply, against recorded behaviour of
  * Kubernetes. */
+#include "json_of.h"
 #include <coracle/schema.h>
-#include <setjmp.h>
-#include <cmocka.h>
-
-static json_t *J(const char *text)
-{
-	json_error_t e;
-	auto_strbuf b = {0};
-
-	/* ' stands for " to keep the tables readable. */
-	for (const char *s = text; *s; s++)
-		strbuf_addc(&b, *s == '\'' ? '"' : *s);
-	json_t *v = json_loads(b.s, JSON_DECODE_ANY, &e);
-	if (!v)
-		fail_msg("%s: %s", e.text, b.s);
-	return v;
-}
-
-static void assert_json(const json_t *have, const char *want_text)
-{
-	json_auto_t *want = J(want_text);
-	auto_free char *a = json_dumps(have, JSON_ENCODE_ANY | JSON_SORT_KEYS);
-	auto_free char *b = json_dumps(want, JSON_ENCODE_ANY | JSON_SORT_KEYS);
-
-	assert_string_equal(a, b);
-}
 
 #define DEPLOYMENT kind_deployment.message
 
@@ -38,7 +14,7 @@ static const char nginx[] =
 
 static void test_set_of(void **state UNUSED)
 {
-	json_auto_t *obj = J(nginx), *set = fields_of(DEPLOYMENT, obj);
+	json_auto_t *obj = json_of(nginx), *set = fields_of(DEPLOYMENT, obj);
 
 	assert_json(set,
 		    "{'f:metadata':{'f:labels':{'f:app':{}},'f:finalizers':{'v:\\'a/b\\'':{}}},"
@@ -53,7 +29,7 @@ static void test_set_of(void **state UNUSED)
 
 static void test_paths(void **state UNUSED)
 {
-	json_auto_t *obj = J(nginx), *set = fields_of(DEPLOYMENT, obj);
+	json_auto_t *obj = json_of(nginx), *set = fields_of(DEPLOYMENT, obj);
 	auto_strv paths = {0};
 
 	fields_paths(set, &paths);
@@ -68,13 +44,13 @@ static void test_paths(void **state UNUSED)
 
 static void test_algebra(void **state UNUSED)
 {
-	json_auto_t *a = J("{'f:a':{'.':{},'f:x':{}},'f:b':{},'f:c':{'f:y':{}}}");
-	json_auto_t *b = J("{'f:a':{},'f:c':{'f:y':{},'f:z':{}}}");
+	json_auto_t *a = json_of("{'f:a':{'.':{},'f:x':{}},'f:b':{},'f:c':{'f:y':{}}}");
+	json_auto_t *b = json_of("{'f:a':{},'f:c':{'f:y':{},'f:z':{}}}");
 	json_auto_t *u = fields_union(a, b), *d = fields_difference(a, b);
 	json_auto_t *i = fields_intersection(a, b), *none = fields_difference(a, a);
 	json_auto_t *empty = json_object(), *same = fields_union(empty, a);
 	/* What a client may have made up. */
-	json_auto_t *junk = J("{'.':{},'f:a':7,'x':[],'f:c':{'f:y':null}}");
+	json_auto_t *junk = json_of("{'.':{},'f:a':7,'x':[],'f:c':{'f:y':null}}");
 	json_auto_t *harmless = fields_difference(a, junk), *more = fields_union(junk, a);
 
 	assert_json(u, "{'f:a':{'.':{},'f:x':{}},'f:b':{},'f:c':{'f:y':{},'f:z':{}}}");
@@ -88,10 +64,11 @@ static void test_algebra(void **state UNUSED)
 
 static void test_compare(void **state UNUSED)
 {
-	json_auto_t *empty = json_object(), *obj = J(nginx);
-	json_auto_t *next = J("{'metadata':{'labels':{'app':'web','n':'1'}},'spec':{'replicas':3,"
-			      "'template':{'spec':{'containers':[{'name':'c','image':'i','args':["
-			      "'y']}]}}}}");
+	json_auto_t *empty = json_object(), *obj = json_of(nginx);
+	json_auto_t *next =
+		json_of("{'metadata':{'labels':{'app':'web','n':'1'}},'spec':{'replicas':3,"
+			"'template':{'spec':{'containers':[{'name':'c','image':'i','args':["
+			"'y']}]}}}}");
 	json_auto_t *set = NULL, *gone = NULL, *again = NULL, *nothing = NULL, *first = NULL,
 		    *none = NULL;
 
@@ -115,15 +92,15 @@ static void test_compare(void **state UNUSED)
 static void test_merge(void **state UNUSED)
 {
 	json_auto_t *live =
-		J("{'metadata':{'labels':{'a':'1'},'finalizers':['x/y']},'spec':{"
-		  "'selector':{'matchLabels':{'a':'1'}},'template':{'spec':{"
-		  "'containers':[{'name':'side','image':'s'},{'name':'c','image':'old',"
-		  "'args':['1','2'],'ports':[{'containerPort':80,'protocol':'TCP'}]}]}}}}");
-	json_auto_t *applied =
-		J("{'metadata':{'labels':{'b':'2'},'finalizers':['a/b']},'spec':{'selector':{"
-		  "'matchLabels':{'b':'2'}},'template':{'spec':{'containers':[{'name':'c','image':"
-		  "'new','args':['3'],'ports':[{'containerPort':80,'protocol':'UDP'}]},{'name':"
-		  "'n','image':'n'}]}}}}");
+		json_of("{'metadata':{'labels':{'a':'1'},'finalizers':['x/y']},'spec':{"
+			"'selector':{'matchLabels':{'a':'1'}},'template':{'spec':{"
+			"'containers':[{'name':'side','image':'s'},{'name':'c','image':'old',"
+			"'args':['1','2'],'ports':[{'containerPort':80,'protocol':'TCP'}]}]}}}}");
+	json_auto_t *applied = json_of(
+		"{'metadata':{'labels':{'b':'2'},'finalizers':['a/b']},'spec':{'selector':{"
+		"'matchLabels':{'b':'2'}},'template':{'spec':{'containers':[{'name':'c','image':"
+		"'new','args':['3'],'ports':[{'containerPort':80,'protocol':'UDP'}]},{'name':"
+		"'n','image':'n'}]}}}}");
 	json_auto_t *merged = fields_merge(DEPLOYMENT, live, applied);
 
 	assert_json(merged,
@@ -136,17 +113,19 @@ static void test_merge(void **state UNUSED)
 
 static void test_prune(void **state UNUSED)
 {
-	json_auto_t *obj = J("{'metadata':{'labels':{'a':'1','b':'2'},'annotations':{'x':'y'}},"
-			     "'spec':{'replicas':1,'strategy':{'type':'Recreate'},'template':{"
-			     "'spec':{'containers':[{'name':'c','image':'i','imagePullPolicy':'A'},"
-			     "{'name':'d','image':'i'}]}}}}");
-	json_auto_t *last =
-		J("{'f:metadata':{'f:labels':{'f:a':{},'f:b':{}},'f:annotations':{'f:x':{}}},"
-		  "'f:spec':{'f:replicas':{},'f:template':{'f:spec':{'f:containers':{"
-		  "'k:{\\'name\\':\\'c\\'}':{'.':{},'f:image':{}},"
-		  "'k:{\\'name\\':\\'d\\'}':{'.':{},'f:image':{}}}}}},'junk':1,'f:status':7}");
-	json_auto_t *kept = J("{'f:metadata':{'f:labels':{'f:b':{}}},'f:spec':{'f:template':{"
-			      "'f:spec':{'f:containers':{'k:{\\'name\\':\\'d\\'}':{'.':{}}}}}}}");
+	json_auto_t *obj =
+		json_of("{'metadata':{'labels':{'a':'1','b':'2'},'annotations':{'x':'y'}},"
+			"'spec':{'replicas':1,'strategy':{'type':'Recreate'},'template':{"
+			"'spec':{'containers':[{'name':'c','image':'i','imagePullPolicy':'A'},"
+			"{'name':'d','image':'i'}]}}}}");
+	json_auto_t *last = json_of(
+		"{'f:metadata':{'f:labels':{'f:a':{},'f:b':{}},'f:annotations':{'f:x':{}}},"
+		"'f:spec':{'f:replicas':{},'f:template':{'f:spec':{'f:containers':{"
+		"'k:{\\'name\\':\\'c\\'}':{'.':{},'f:image':{}},"
+		"'k:{\\'name\\':\\'d\\'}':{'.':{},'f:image':{}}}}}},'junk':1,'f:status':7}");
+	json_auto_t *kept =
+		json_of("{'f:metadata':{'f:labels':{'f:b':{}}},'f:spec':{'f:template':{"
+			"'f:spec':{'f:containers':{'k:{\\'name\\':\\'d\\'}':{'.':{}}}}}}}");
 
 	fields_prune(DEPLOYMENT, obj, last, kept);
 	/* The item goes whole, with the default nobody owns; the struct nobody else has, too. */
@@ -156,9 +135,10 @@ static void test_prune(void **state UNUSED)
 
 static void test_check(void **state UNUSED)
 {
-	json_auto_t *obj = J("{'spec':{'template':{'spec':{'containers':[{'name':'c'},{'name':'c',"
-			     "'ports':[{'containerPort':1},{'containerPort':1,'protocol':'TCP'}]},"
-			     "{'image':'i'}]}}}}");
+	json_auto_t *obj =
+		json_of("{'spec':{'template':{'spec':{'containers':[{'name':'c'},{'name':'c',"
+			"'ports':[{'containerPort':1},{'containerPort':1,'protocol':'TCP'}]},"
+			"{'image':'i'}]}}}}");
 	auto_strv problems = {0};
 
 	fields_check(DEPLOYMENT, obj, &problems);

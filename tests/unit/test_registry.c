@@ -1,68 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The registry: what Kubernetes' API server does between decoding and storage. */
-#include "store_fixture.h"
-#include <coracle/registry.h>
-
-static struct registry *reg;
-
-static void open_registry(struct fixture *f)
-{
-	struct registry_config config = {.service_cidr = "10.43.0.0/16",
-					 .cluster_domain = "cluster.local",
-					 .node_port_min = 30000,
-					 .node_port_max = 32767,
-					 .node_name = "node1"};
-	auto_err err = {0};
-
-	reg = registry_new(f->loop, f->store, &config, &err);
-	if (!reg)
-		fail_msg("registry_new: %s", err_message(&err));
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = fixture_new();
-
-	fixture_open(f);
-	open_registry(f);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	registry_free(reg);
-	fixture_free(*state);
-	return 0;
-}
-
-/* Single quotes for double ones. */
-static json_t *json_of(const char *text)
-{
-	auto_free char *copy = xstrdup(text);
-	auto_err err = {0};
-	json_t *v;
-
-	for (char *p = copy; *p; p++)
-		if (*p == '\'')
-			*p = '"';
-	v = json_parse(copy, strlen(copy), &err);
-	if (!v)
-		fail_msg("%s: %s", copy, err_message(&err));
-	return v;
-}
-
-static const struct object *create(const struct kind *k, const char *ns, const char *text)
-{
-	json_auto_t *obj = json_of(text);
-	struct write_options o = {0};
-	const struct object *ret = NULL;
-	auto_err err = {0};
-
-	if (registry_create(reg, k, ns, obj, &o, &ret, &err) < 0)
-		fail_msg("create: %s", err_message(&err));
-	return ret;
-}
+#include "registry_fixture.h"
 
 static void create_fails(const struct kind *k, const char *ns, const char *text,
 			 enum err_reason reason, const char *message)
@@ -835,7 +773,7 @@ static void test_versions(void **state)
 	store_watch_free(w);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup_registry, teardown_registry)
 
 int main(void)
 {

@@ -3,23 +3,9 @@
  * Tables, decoding, defaults, validation, discovery and OpenAPI. Object texts are written with '
  * in place of " to stay readable.
  */
-#include <coracle/schema.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "json_of.h"
 #include "openapi_pieces.h"
-
-static json_t *parse(const char *text)
-{
-	auto_free char *copy = xstrdup(text);
-
-	for (char *p = copy; *p; p++)
-		if (*p == '\'')
-			*p = '"';
-	json_t *v = json_loads(copy, JSON_DECODE_ANY, NULL);
-	if (!v)
-		fail_msg("not JSON: %s", copy);
-	return v;
-}
+#include <coracle/schema.h>
 
 /* ---- tables ----------------------------------------------------------------------------- */
 
@@ -272,7 +258,7 @@ static void test_decode_form(void **state UNUSED)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		auto_err err = {0};
 		json_auto_t *got = decode(rows[i].kind, rows[i].in, FIELDS_STRICT, NULL, &err);
-		json_auto_t *want = parse(rows[i].out);
+		json_auto_t *want = json_of(rows[i].out);
 
 		if (!json_equal(got, want))
 			fail_msg("%s: %s", rows[i].in,
@@ -344,7 +330,7 @@ static void test_protobuf(void **state UNUSED)
 {
 	unsigned char buf[512];
 	size_t len = unhex(pod_hex, buf, sizeof(buf));
-	json_auto_t *want = parse(pod_json), *got = NULL, *typed = NULL;
+	json_auto_t *want = json_of(pod_json), *got = NULL, *typed = NULL;
 	auto_err err = {0};
 
 	got = schema_decode_protobuf(NULL, buf, len, &err);
@@ -464,7 +450,7 @@ static void test_defaults(void **state UNUSED)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++) {
 		const struct kind *k = kind_by_word(defaults[i].kind);
-		json_auto_t *obj = parse(defaults[i].in), *want = parse(defaults[i].value);
+		json_auto_t *obj = json_of(defaults[i].in), *want = json_of(defaults[i].value);
 		json_auto_t *none = json_null(), *again = NULL;
 		const json_t *got;
 
@@ -868,7 +854,7 @@ static json_t *make(const struct kind *k, const char *change)
 
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
 		if (kind_by_word(good[i].kind) == k)
-			obj = parse(good[i].json);
+			obj = json_of(good[i].json);
 	assert_non_null(obj);
 	json_put_str(obj, "metadata.name", "x");
 	json_put_str(obj, "metadata.uid", "1");
@@ -876,7 +862,7 @@ static json_t *make(const struct kind *k, const char *change)
 		json_put_str(obj, "metadata.namespace", "default");
 	schema_default(k, obj, NULL);
 	if (change) {
-		json_auto_t *patch = parse(change), *base = obj;
+		json_auto_t *patch = json_of(change), *base = obj;
 
 		obj = patch_merge(base, patch);
 		/* a changed address is one address */

@@ -3,34 +3,10 @@
  * Patches, selectors, Table rows, quantities, durations and YAML against recorded behaviour of
  * Kubernetes.
  */
+#include "json_of.h"
 #include <coracle/schema.h>
-#include <setjmp.h>
-#include <cmocka.h>
 
 #define NOW 1700000000
-
-static json_t *J(const char *text)
-{
-	json_error_t e;
-	auto_strbuf b = {0};
-
-	/* ' stands for " to keep the tables readable. */
-	for (const char *s = text; *s; s++)
-		strbuf_addc(&b, *s == '\'' ? '"' : *s);
-	json_t *v = json_loads(b.s, JSON_DECODE_ANY, &e);
-	if (!v)
-		fail_msg("%s: %s", e.text, b.s);
-	return v;
-}
-
-static void assert_json(const json_t *have, const char *want_text)
-{
-	json_auto_t *want = J(want_text);
-	auto_free char *a = json_dumps(have, JSON_ENCODE_ANY | JSON_SORT_KEYS);
-	auto_free char *b = json_dumps(want, JSON_ENCODE_ANY | JSON_SORT_KEYS);
-
-	assert_string_equal(a, b);
-}
 
 /* ---- strategic merge ------------------------------------------------------------------------ */
 
@@ -123,7 +99,7 @@ static void run_patches(const char *type, const struct patch_case *cases, size_t
 
 	assert_non_null(m);
 	for (size_t i = 0; i < n; i++) {
-		json_auto_t *obj = J(cases[i].obj), *patch = J(cases[i].patch);
+		json_auto_t *obj = json_of(cases[i].obj), *patch = json_of(cases[i].patch);
 		json_auto_t *before = json_deep_copy(obj), *patch_before = json_deep_copy(patch);
 		auto_err err = {0};
 		json_auto_t *got = patch_strategic(m, obj, patch, &err);
@@ -185,7 +161,7 @@ static void test_merge(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		json_auto_t *obj = J(cases[i][0]), *patch = J(cases[i][1]);
+		json_auto_t *obj = json_of(cases[i][0]), *patch = json_of(cases[i][1]);
 		json_auto_t *got = patch_merge(obj, patch);
 
 		assert_json(got, cases[i][2]);
@@ -229,7 +205,7 @@ static void test_json_patch(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		json_auto_t *obj = J(cases[i][0]), *patch = J(cases[i][1]);
+		json_auto_t *obj = json_of(cases[i][0]), *patch = json_of(cases[i][1]);
 		json_auto_t *before = json_deep_copy(obj);
 		auto_err err = {0};
 		json_auto_t *got = patch_json(obj, patch, &err);
@@ -247,21 +223,23 @@ static void test_json_patch(void **state)
 
 static void test_json_patch_bounds(void **state)
 {
-	json_auto_t *obj = J("{'a':'0123456789'}"), *many = json_array(), *bomb = json_array();
-	json_auto_t *map = J("{}");
+	json_auto_t *obj = json_of("{'a':'0123456789'}"), *many = json_array(),
+		    *bomb = json_array();
+	json_auto_t *map = json_of("{}");
 	auto_err err = {0}, err2 = {0}, err3 = {0};
 
 	(void)state;
 	for (int i = 0; i < 10001; i++)
-		json_array_append_new(many, J("{'op':'test','path':'/a','value':'0123456789'}"));
+		json_array_append_new(many,
+				      json_of("{'op':'test','path':'/a','value':'0123456789'}"));
 	assert_null(patch_json(obj, many, &err));
 	assert_int_equal(err_http_code(&err), 413);
 	assert_string_equal(err.message,
 			    "The allowed maximum operations in a JSON patch is 10000, got 10001");
 	/* Doubling 60 times would be an exabyte. */
 	for (int i = 0; i < 60; i++)
-		json_array_append_new(bomb, J(i % 2 ? "{'op':'copy','from':'','path':'/b'}"
-						    : "{'op':'copy','from':'','path':'/c'}"));
+		json_array_append_new(bomb, json_of(i % 2 ? "{'op':'copy','from':'','path':'/b'}"
+							  : "{'op':'copy','from':'','path':'/c'}"));
 	assert_null(patch_json(obj, bomb, &err2));
 	assert_int_equal(err_http_code(&err2), 422);
 	assert_null(patch_json(obj, map, &err3));
@@ -326,8 +304,9 @@ static void test_three_way(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		json_auto_t *original = J(cases[i].original), *modified = J(cases[i].modified);
-		json_auto_t *current = J(cases[i].current);
+		json_auto_t *original = json_of(cases[i].original),
+			    *modified = json_of(cases[i].modified);
+		json_auto_t *current = json_of(cases[i].current);
 		auto_err err = {0};
 		json_auto_t *patch = patch_create_three_way(m, original, modified, current, &err);
 
@@ -378,7 +357,7 @@ static void test_label_selector(void **state)
 		auto_err err = {0};
 		auto_clean(label_selector) struct label_selector *s =
 			label_selector_parse(cases[i].text, &err);
-		json_auto_t *labels = J(cases[i].labels);
+		json_auto_t *labels = json_of(cases[i].labels);
 
 		if (!s)
 			fail_msg("%s: %s", cases[i].text, err_message(&err));
@@ -417,12 +396,13 @@ static void test_label_selector_errors(void **state)
 
 static void test_label_selector_json(void **state)
 {
-	json_auto_t *sel = J("{'matchLabels':{'app':'web'},'matchExpressions':[{'key':'tier',"
-			     "'operator':'In','values':['b','a']},{'key':'old','operator':"
-			     "'DoesNotExist'}]}");
-	json_auto_t *bad = J("{'matchExpressions':[{'key':'a','operator':'Near'}]}");
-	json_auto_t *yes = J("{'app':'web','tier':'a'}"), *no = J("{'app':'web','tier':'c'}");
-	json_auto_t *empty = J("{}");
+	json_auto_t *sel = json_of("{'matchLabels':{'app':'web'},'matchExpressions':[{'key':'tier',"
+				   "'operator':'In','values':['b','a']},{'key':'old','operator':"
+				   "'DoesNotExist'}]}");
+	json_auto_t *bad = json_of("{'matchExpressions':[{'key':'a','operator':'Near'}]}");
+	json_auto_t *yes = json_of("{'app':'web','tier':'a'}"),
+		    *no = json_of("{'app':'web','tier':'c'}");
+	json_auto_t *empty = json_of("{}");
 	auto_err err = {0};
 	auto_clean(label_selector) struct label_selector *s = label_selector_from_json(sel, &err);
 	auto_clean(label_selector) struct label_selector *none =
@@ -479,7 +459,7 @@ static void test_field_selector(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		auto_clean(field_selector) struct field_selector *s =
 			field_selector_parse(cases[i].k, cases[i].text, &err);
-		json_auto_t *obj = J(cases[i].obj);
+		json_auto_t *obj = json_of(cases[i].obj);
 
 		if (!s)
 			fail_msg("%s: %s", cases[i].text, err_message(&err));
@@ -648,7 +628,7 @@ static void test_rows(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(row_cases); i++) {
 		const struct kind *k = row_cases[i].k;
-		json_auto_t *obj = J(row_cases[i].obj), *table = table_new(k, "v1", true);
+		json_auto_t *obj = json_of(row_cases[i].obj), *table = table_new(k, "v1", true);
 		json_t *cells;
 
 		table_add(k, table, obj, TABLE_OBJECT_METADATA, NOW);
@@ -661,7 +641,7 @@ static void test_rows(void **state)
 
 static void test_table(void **state)
 {
-	json_auto_t *obj = J("{'metadata':{'name':'c'},'data':{}}");
+	json_auto_t *obj = json_of("{'metadata':{'name':'c'},'data':{}}");
 	json_auto_t *full = table_new(&kind_configmap, "v1beta1", true);
 	json_auto_t *bare = table_new(&kind_configmap, "v1", false);
 	json_t *row;
@@ -782,7 +762,7 @@ static void test_int_or_percent(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		json_auto_t *v = J(cases[i].v);
+		json_auto_t *v = json_of(cases[i].v);
 
 		assert_int_equal(int_or_percent(v, cases[i].total, cases[i].up, -7), cases[i].want);
 	}
@@ -954,7 +934,7 @@ static void test_yaml_format(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		json_auto_t *v = J(cases[i][0]);
+		json_auto_t *v = json_of(cases[i][0]);
 		auto_free char *text = yaml_format(v);
 		json_auto_t *back = Y(text, NULL);
 
