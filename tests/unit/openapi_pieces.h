@@ -4,6 +4,10 @@
 #define OPENAPI_PIECES_H
 
 /* All pieces of a document, as JSON; NULL when there is no document. */
+#include <coracle/schema.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
 static json_t *document_of(struct openapi *d)
 {
 	auto_strbuf b = {0};
