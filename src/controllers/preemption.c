@@ -112,6 +112,21 @@ static void add_claim(const struct controller *c, struct contest *t, const struc
 	};
 }
 
+/* Mostly all are equal: then nothing needs to be added up. */
+static bool anybody_less(const struct controller *c, const struct object *pod,
+			 const struct object *node)
+{
+	struct store_iter it = store_iter(c->store, &kind_pod, NULL);
+	int64_t priority = pod_priority(object_json(pod));
+	const struct object *o;
+
+	while ((o = store_next(&it)))
+		if (pod_is_on(object_json(o), node->name) &&
+		    pod_priority(object_json(o)) < priority)
+			return true;
+	return false;
+}
+
 static void add_pods(const struct controller *c, struct contest *t)
 {
 	struct store_iter it = store_iter(c->store, &kind_pod, NULL);
@@ -218,9 +233,11 @@ static void contest_init(struct contest *t, const struct object *pod, const stru
 int preempt(struct controller *c, const struct object *pod, const struct object *node,
 	    enum preemption *ret, struct err *err)
 {
-	__attribute__((cleanup(contest_done))) struct contest t;
+	__attribute__((cleanup(contest_done))) struct contest t = {0};
 
 	*ret = PREEMPT_NONE;
+	if (!anybody_less(c, pod, node))
+		return 0;
 	contest_init(&t, pod, node);
 	if (!t.hopeless)
 		add_pods(c, &t);
