@@ -17,6 +17,8 @@
 /* After the exit: how long output held open by grandchildren is waited for, and the client. */
 #define DRAIN_US (2 * USEC_PER_SEC)
 #define LINGER_US (10 * USEC_PER_SEC)
+/* After the last input for a container that reads on: how long its answer is waited for. */
+#define ANSWER_US USEC_PER_SEC
 
 /* An output descriptor of the command on its way to a channel. */
 struct output {
@@ -36,8 +38,9 @@ struct remote {
 	char *ns, *pod, *container;
 	struct strv argv;
 	bool attach, tty;
-	bool pty; /* in is the output, too */
-	bool ended, finished, closed;
+	bool pty;      /* in is the output, too */
+	bool reads_on; /* the container's input does not end with ours */
+	bool ended, finished, closed, leaving;
 	bool running;		   /* the descriptors are there */
 	unsigned short cols, rows; /* of the client's terminal, 0: not told */
 	int code;
@@ -231,6 +234,17 @@ static void output_open(struct remote *r, size_t i, enum channel ch, int fd)
 
 /* ---- input ------------------------------------------------------------------------------- */
 
+/* Who attached has said all. What a container answers that reads but once is waited for to its end;
+ * from another one (or a terminal) the client is let go, as containerd does it. */
+static void input_said(struct remote *r)
+{
+	input_close(r);
+	if (!r->attach || !r->reads_on || r->ended)
+		return;
+	r->leaving = true;
+	timer_arm(r->timer, ANSWER_US);
+}
+
 /* Writes what lies there; keeps the rest and stops the client while there is much of it. */
 static void input_flush(struct remote *r)
 {
@@ -252,7 +266,7 @@ static void input_flush(struct remote *r)
 	if (r->in_io)
 		io_want(r->in_io, r->in_left.len ? IO_WRITE : 0);
 	if (r->in_fin && r->in_left.len == 0 && !r->pty && r->in >= 0)
-		input_close(r);
+		input_said(r);
 }
 
 static void on_input_ready(void *arg, int fd UNUSED, unsigned what UNUSED)
@@ -400,13 +414,30 @@ static void on_timeout(void *arg)
 {
 	struct remote *r = arg;
 
-	if (r->ended && !r->finished)
+	if (r->leaving && r->exec)
+		r->api->config.node_ops->exec_cancel(steal_ptr(r->exec));
+	if ((r->ended || r->leaving) && !r->finished)
 		finish(r);
 	else
 		remote_close(r, r->finished ? "finished" : "timed out waiting for streams");
 }
 
 /* ---- the request ------------------------------------------------------------------------- */
+
+static bool reads_on(const json_t *pod, const char *container)
+{
+	static const char *const lists[] = {"spec.containers", "spec.initContainers",
+					    "spec.ephemeralContainers"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		const json_t *c = json_find(json_at(pod, lists[i]), "name", container);
+
+		if (c)
+			return json_bool(c, "stdin", false) &&
+			       (json_bool(c, "tty", false) || !json_bool(c, "stdinOnce", false));
+	}
+	return false;
+}
 
 static int remote_parse(struct call *c, struct remote *r, struct err *err)
 {
@@ -416,6 +447,7 @@ static int remote_parse(struct call *c, struct remote *r, struct err *err)
 		return -EINVAL;
 	r->ns = xstrdup(c->target.ns);
 	r->pod = xstrdup(c->target.name);
+	r->reads_on = reads_on(pod, r->container);
 	r->tty = call_bool(c, "tty");
 	r->wanted[CH_ERROR] = true;
 	r->wanted[CH_STDIN] = call_bool(c, "stdin");

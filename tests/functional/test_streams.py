@@ -195,6 +195,9 @@ def test_attach(c):
         finally:
             p.kill()
             p.communicate()
+        c.kubectl("attach", "-i", "talk", stdin="bye\n")  # comes back though the container reads on
+        wait("what was said", lambda: "got bye\n" in c.kubectl("logs", "talk").stdout)
+        equal(c.get("pod", "talk", "default")["status"]["phase"], "Running", version)
         c.kubectl("delete", "pod", "talk", "--force", "--grace-period=0")
 
 
