@@ -372,6 +372,14 @@ static void watch_go(void *arg)
 		watch_lost(w);
 }
 
+/* Many connections may drain in one turn: each has its slice later, and not all of them in one. */
+static void watch_drained(void *arg)
+{
+	struct watch *w = arg;
+
+	work_queue(w->call->api->loop, &w->work);
+}
+
 /* Where it begins; *initial: with what is there. */
 static int parse_since(struct watch *w, bool *initial, struct err *err)
 {
@@ -454,6 +462,9 @@ void handle_watch(struct call *c)
 	}
 	c->data = w;
 	c->on_gone = watch_gone;
-	call_on_drain(c, watch_go, w);
-	watch_go(w);
+	call_on_drain(c, watch_drained, w);
+	if (initial) /* may be many, and so may be those who ask for them */
+		work_queue(c->api->loop, &w->work);
+	else
+		watch_go(w);
 }

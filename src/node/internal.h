@@ -305,7 +305,9 @@ struct node {
 	struct map by_uid; /* struct pod */
 	struct list pods;
 	struct store_watch *pod_watch, *configmap_watch, *secret_watch;
-	bool adopted; /* runtime_adopt() is through: pods may start */
+	struct task pod_task;	      /* looks at a pod that is large */
+	struct store_event pod_event; /* this one; a reference to the object */
+	bool adopted;		      /* runtime_adopt() is through: pods may start */
 
 	bool stopping; /* node_stop_pods() */
 	void (*stopped)(void *arg);

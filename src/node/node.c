@@ -4,6 +4,9 @@
 
 #include <arpa/inet.h>
 
+/* Texts of this length are parsed by a task. */
+#define LARGE_POD (32U << 10)
+
 /* ---- pods of this node ------------------------------------------------------------------ */
 
 static bool is_ours(const struct node *n, const struct object *obj)
@@ -69,17 +72,42 @@ static void pod_removed(struct node *n, const struct object *obj)
 	pod_kick(p);
 }
 
-static bool on_pod(void *arg, const struct store_event *ev)
+static void pod_changed(struct node *n, const struct store_event *ev)
 {
-	struct node *n = arg;
-
 	if (!is_ours(n, ev->obj))
-		return true;
+		return;
 	if (ev->type == STORE_DELETED)
 		pod_removed(n, ev->obj);
 	else
 		pod_seen(n, ev->obj);
-	return true;
+}
+
+/* Only parsing takes long; what is parsed stays while this is not put aside. */
+static void large_pod_changed(void *arg)
+{
+	struct node *n = arg;
+
+	object_json(n->pod_event.obj);
+	breath_hold();
+	pod_changed(n, &n->pod_event);
+	object_unref(n->pod_event.obj);
+	n->pod_event = (struct store_event){0};
+	if (n->pod_watch)
+		store_watch_resume(n->pod_watch);
+	breath_release();
+}
+
+static bool on_pod(void *arg, const struct store_event *ev)
+{
+	struct node *n = arg;
+
+	if (ev->obj->len < LARGE_POD || n->pod_event.obj) {
+		pod_changed(n, ev);
+		return true;
+	}
+	n->pod_event = (struct store_event){.type = ev->type, .obj = object_ref(ev->obj)};
+	task_start_now(n->loop, &n->pod_task, ev->obj->len);
+	return !n->pod_event.obj;
 }
 
 /* A ConfigMap or Secret: pods that mount it, and containers that wait for it, look again. */
@@ -208,6 +236,7 @@ struct node *node_start(struct loop *loop, const struct node_config *config,
 	n->loop = loop;
 	n->parts = *parts;
 	n->store = registry_store(parts->registry);
+	task_init(&n->pod_task, large_pod_changed, n);
 	copy_config(n, config);
 	list_init(&n->pods);
 	list_init(&n->logs);

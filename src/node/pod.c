@@ -167,10 +167,12 @@ static bool self_differs(const struct object *a, const struct object *b)
 	static const char *const members[] = {"metadata.labels", "metadata.annotations"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
-		json_t *x = json_at(object_json(a), members[i]);
-		json_t *y = json_at(object_json(b), members[i]);
+		const char *x, *y;
+		size_t m, n;
+		bool has = json_text_find(a->text, a->len, members[i], &x, &m);
 
-		if (x != y && (!x || !y || !json_equal(x, y)))
+		if (has != json_text_find(b->text, b->len, members[i], &y, &n) ||
+		    (has && (m != n || memcmp(x, y, n) != 0)))
 			return true;
 	}
 	return false;
