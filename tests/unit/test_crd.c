@@ -899,6 +899,60 @@ static void store_keeps_objects_of_custom_kinds(void **state UNUSED)
 	fixture_free(f);
 }
 
+static bool has_default(struct fixture *f, const struct kind *k, const char *name)
+{
+	return json_at(object_json(store_get(f->store, k, "n", name)), "spec.c");
+}
+
+/* Nobody waits for those that are large; a write in between finds them in the new form. */
+static void large_objects_follow_their_schema(void **state UNUSED)
+{
+	struct fixture *f = fixture_new();
+	json_auto_t *crd = definition("{'type':'object','properties':{'a':{'type':'string'},"
+				      "'b':{'type':'string'}}}"),
+		    *obj = NULL;
+	static const char *const names[] = {"x", "y", "z"};
+	auto_free char *text = xmalloc(100001);
+	const struct kind *k;
+
+	memset(text, 'x', 100000);
+	text[100000] = '\0';
+	fixture_open(f);
+	put(f, &kind_customresourcedefinition, crd);
+	k = kind_find("example.com", "v1", "foos");
+	obj = foo(k, "{'b':'2'}", NULL);
+	json_put_str(obj, "spec.a", text);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		json_put_str(obj, "metadata.name", names[i]);
+		json_put_str(obj, "metadata.uid", names[i]);
+		put(f, k, obj);
+	}
+	for (int n = 2; n < 4; n++) { /* once more while it is under way */
+		json_decref(crd);
+		crd = definition("{'type':'object','properties':{'a':{'type':'string'},"
+				 "'c':{'type':'string','default':'d'}}}");
+		json_put_int(crd, "metadata.generation", n);
+		put(f, &kind_customresourcedefinition, crd);
+	}
+	json_auto_t *y = object_dup(store_get(f->store, k, "n", "y"));
+	json_put_str(y, "metadata.labels.new", "1");
+	json_put_str(y, "spec.c", "mine");
+	put(f, k, y);
+	while (!has_default(f, k, "x") || !has_default(f, k, "z"))
+		fixture_turn(f);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const struct object *o = store_get(f->store, k, "n", names[i]);
+		const json_t *v = object_json(o);
+
+		assert_int_equal(strlen(json_str(v, "spec.a", "")), 100000);
+		assert_string_equal(json_str(v, "spec.c", ""), i == 1 ? "mine" : "d");
+		assert_ptr_equal(store_get_uid(f->store, names[i]), o);
+		assert_true(i == 1 || !json_at(v, "spec.b"));
+	}
+	fixture_settle(f);
+	fixture_free(f);
+}
+
 static bool count_event(void *arg, const struct store_event *ev UNUSED)
 {
 	++*(int *)arg;
@@ -1070,6 +1124,7 @@ int main(void)
 		cmocka_unit_test_teardown(ends_rules_in_time, forget),
 		cmocka_unit_test_teardown(refuses_rules, forget),
 		cmocka_unit_test_teardown(store_keeps_objects_of_custom_kinds, forget),
+		cmocka_unit_test_teardown(large_objects_follow_their_schema, forget),
 		cmocka_unit_test_teardown(watches_end_with_their_kind, forget),
 		cmocka_unit_test_teardown(damage_stops_nothing, forget),
 		cmocka_unit_test_teardown(writes_taken_back_take_kinds_back, forget),
