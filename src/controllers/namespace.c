@@ -5,8 +5,6 @@
  */
 #include "internal.h"
 
-/* A round of work on many objects is cut after this time. */
-#define SLICE_US 1000
 /* While objects go one after another the namespace is looked at no more often. */
 #define ROUND_PAUSE_US (20 * USEC_PER_MSEC)
 
@@ -27,8 +25,6 @@ static void on_event(struct controller *c, const struct store_event *ev)
 
 /* What a round of emptying found. */
 struct rest {
-	mono_t start;
-	bool put_off;		 /* the slice was over before all was looked at */
 	size_t left;		 /* objects that stay for now */
 	struct strbuf resources; /* "pods. has 2 resource instances, ..." */
 	struct map finalizers;	 /* name -> struct count */
@@ -95,7 +91,7 @@ static void empty_kind(struct controller *c, const struct kind *k, const char *n
 	const struct object *o;
 	size_t left = 0;
 
-	while (!r->put_off && (o = store_next(&it)))
+	while ((o = store_next(&it)))
 		left += stays(c, o, r);
 	if (left)
 		strbuf_addf(&r->resources, "%s%s.%s has %zu resource instances",
@@ -107,7 +103,7 @@ static void empty_kind(struct controller *c, const struct kind *k, const char *n
 static void empty(struct controller *c, const char *ns, struct rest *r)
 {
 	empty_kind(c, &kind_pod, ns, r);
-	for (size_t i = 0; !r->left && !r->put_off && i < kind_count(); i++) {
+	for (size_t i = 0; !r->left && i < kind_count(); i++) {
 		const struct kind *k = kind_at(i);
 
 		if (k && k->namespaced && k != &kind_pod && !k->storage)
@@ -178,17 +174,13 @@ static int finalize(struct controller *c, const char *name, struct err *err)
 			       NULL, err);
 }
 
-/* Something is left: says what, and comes back when the slice is over or a deletion failed; else
+/* Something is left: says what, and comes back when a deletion failed; else
  * the events of the last objects bring us back. */
 static int not_yet(struct controller *c, const struct object *ns, struct rest *rest,
 		   struct err *err)
 {
 	int r;
 
-	if (rest->put_off) {
-		controller_dirty(c, "", ns->name);
-		return 0;
-	}
 	r = note(c, ns, rest, err);
 	if (rest->failure.message) {
 		err_copy(err, &rest->failure);
@@ -202,13 +194,13 @@ static int reconcile(struct controller *c, const char *key, struct err *err)
 	auto_free char *none = NULL;
 	const char *name = key_split(key, &none);
 	const struct object *ns = store_get(c->store, &kind_namespace, "", name);
-	struct rest rest = {.start = mono_now()};
+	struct rest rest = {0};
 	int r;
 
 	if (!ns || !meta_deleting(object_json(ns)) || !json_len(object_json(ns), "spec.finalizers"))
 		return 0;
 	empty(c, name, &rest);
-	if (rest.left || rest.put_off)
+	if (rest.left)
 		r = not_yet(c, ns, &rest, err);
 	else
 		r = finalize(c, name, err);
